@@ -1,0 +1,90 @@
+"""A pack: what to read on a host and the rules that judge it, as loaded from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleet.model.words import OS, Severity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to read on a host: a command for the fixed script, with its bounds.
+
+    ``needs_root``: under ``become: reads`` it runs as ``sudo -n ARGV`` unless its last word is a path
+    the login may read. ``when``: ``always``, ``failed`` (the item before it failed), ``not-connected``
+    (the kept agent state does not say Connected). ``newest``: which end survives a cut.
+    ``required``: without it nobody has looked, so the host cannot be HEALTHY.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    needs_root: bool = False
+    when: str = "always"
+    timeout_s: int = 10
+    max_bytes: int = 65536
+    newest: bool = False
+    required: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.argv or self.timeout_s < 1 or self.max_bytes < 1:
+            raise ValueError(f"item {self.name}: needs words, seconds and bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One way a message looks: ``anchors`` are literals one of which the raw line holds (any case), ``pattern``
+    an RE2 expression on the decoded record (its message and fields, any case)."""
+
+    anchors: tuple[str, ...]
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """A test of one named fact: ``is``, ``is_not``, ``one_of``, ``above``, ``below``, ``at_least`` (versions), ``exists``.
+
+    A fact nobody read satisfies no condition.
+    """
+
+    field: str
+    op: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule. Exactly one of ``outcome`` (an AZCM code), ``messages`` and ``conditions`` is set."""
+
+    id: str
+    version: int
+    title: str
+    severity: Severity
+    cause: str
+    remediation: str
+    source: str
+    code: str | None = None
+    os: OS | None = None
+    outcome: str | None = None
+    messages: tuple[Message, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    unless: tuple[Condition, ...] = ()
+    symptom_of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum((self.outcome is not None, bool(self.messages), bool(self.conditions))) != 1:
+            raise ValueError(f"rule {self.id}: exactly one of outcome, messages and conditions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """Items in the order they are read, rules by id, and the SHA-256 over both (hex)."""
+
+    name: str
+    items: tuple[Item, ...]
+    rules: tuple[Rule, ...]
+    digest: str
+
+    def rule(self, rule_id: str) -> Rule | None:
+        """The rule of that id, or None."""
+        return next((rule for rule in self.rules if rule.id == rule_id), None)

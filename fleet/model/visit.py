@@ -1,0 +1,77 @@
+"""What one visit to one host brought back, before anybody read meaning into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleet.model.words import Phase, Privilege, Reason
+
+
+def require_aware(at: datetime | None, what: str) -> None:
+    """Refuse a naive datetime: an instant without a zone is not an instant."""
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"{what} has no time zone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One section: what an item printed. ``exit_code`` None: it was skipped (``skipped`` says why).
+
+    ``denied``: it failed for want of privilege. ``cut``: longer than the bound, one end kept.
+    """
+
+    item: str
+    data: bytes
+    privilege: Privilege
+    exit_code: int | None
+    cut: bool = False
+    denied: bool = False
+    stderr: bytes = b""
+    skipped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a host was not observed: reason, the phase it happened in, a sentence for the operator."""
+
+    reason: Reason
+    phase: Phase | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds spent in one phase."""
+
+    phase: Phase
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One visit. ``body`` is the framed answer, gzip-compressed and masked, as it is stored.
+
+    ``clock_offset_s``: host's clock minus ours, None when the host never answered. ``complete``: the end
+    frame arrived.
+    """
+
+    started_at: datetime
+    duration_s: float
+    captures: tuple[Capture, ...] = ()
+    complete: bool = False
+    clock_offset_s: float | None = None
+    timings: tuple[Timing, ...] = ()
+    failure: Failure | None = None
+    body: bytes = b""
+
+    def __post_init__(self) -> None:
+        require_aware(self.started_at, "started_at")
+        if self.duration_s < 0:
+            raise ValueError("duration_s is negative")
+
+    def capture(self, item: str) -> Capture | None:
+        """The last capture of that item that succeeded, else its last one, or None."""
+        found = [capture for capture in self.captures if capture.item == item]
+        good = [capture for capture in found if capture.exit_code == 0]
+        return (good or found or [None])[-1]
