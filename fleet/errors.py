@@ -1,14 +1,14 @@
 """Every error fleet raises on purpose, one tree: whose move it is decides the branch.
 
-    FleetError
-      OperatorError      the operator's move; exit code 2, nothing was contacted
-        SettingsError
-        InventoryError   carries every mistake of the file
-        PackError        carries every mistake of the pack
-      HostError          one host's trouble; becomes a Failure, never leaves ``collect``
-        UnreachableError IdentityError AuthError CredentialError PrivilegeError DeadlineError RemoteError
-      StorageError       the run stops, what was saved stays
-      ReportError        no half-written file is left
+FleetError
+  OperatorError      the operator's move; exit code 2, nothing was contacted
+    SettingsError
+    InventoryError   carries every mistake of the file
+    PackError        carries every mistake of the pack
+  HostError          one host's trouble; becomes a Failure, never leaves ``collect``
+    UnreachableError IdentityError AuthError CredentialError PrivilegeError DeadlineError RemoteError
+  StorageError       the run stops, what was saved stays
+  ReportError        no half-written file is left
 """
 
 from __future__ import annotations
