@@ -109,7 +109,7 @@ class Store(Protocol):
         ...
 
     def save(self, run_id: str, batch: Sequence[tuple[HostResult, bytes]]) -> None:
-        """Replace these hosts' rows (result and stored body of the visit) in one transaction; twice is once."""
+        """Replace these hosts' rows (result, stored body of the visit) in one transaction; twice is once."""
         ...
 
     def end(self, run: Run) -> None:

@@ -72,6 +72,6 @@ class Visit:
 
     def capture(self, item: str) -> Capture | None:
         """The last capture of that item that succeeded, else its last one, or None."""
-        found = [capture for capture in self.captures if capture.item == item]
-        good = [capture for capture in found if capture.exit_code == 0]
+        found: list[Capture | None] = [capture for capture in self.captures if capture.item == item]
+        good = [capture for capture in found if capture and capture.exit_code == 0]
         return (good or found or [None])[-1]

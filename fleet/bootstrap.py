@@ -1,0 +1,1 @@
+"""Settings and the choice of concrete classes: the only reader of the environment."""
