@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/fleet demo
 
 test: .venv/ready
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -1,1 +1,174 @@
 """Settings and the choice of concrete classes: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+import resource
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from fleet import __version__
+from fleet.app.collect_run import Collection
+from fleet.app.digest import Digest, shared_secrets
+from fleet.collect.deadlines import Limits
+from fleet.collect.guard import PasswordGuard
+from fleet.collect.plan import Plan, plan_visit
+from fleet.collect.visit import SystemClock, Visitor
+from fleet.errors import SettingsError
+from fleet.inventory.secrets import SecretReader
+from fleet.model.host import Host
+from fleet.model.pack import Pack
+from fleet.model.report import Run
+from fleet.model.words import CheckMode, Connection, HostKeyPolicy
+from fleet.ports import ReportWriter, Store, Transport
+from fleet.report.csv_files import CsvWriter
+from fleet.report.html_file import HtmlWriter
+from fleet.report.json_file import JsonWriter
+from fleet.storage import open_store
+from fleet.transport.local import LocalTransport
+from fleet.transport.ssh import SshTransport
+
+DATABASE_VARIABLE = "FLEET_DATABASE_URL"
+SPARE_FILES = 64
+FILES_PER_HOST = 2
+
+WRITERS: Mapping[str, type[ReportWriter]] = {"csv": CsvWriter, "html": HtmlWriter, "json": JsonWriter}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectSettings:
+    """What ``fleet collect`` was told. Seconds are seconds; ``max_time_s`` None: no limit."""
+
+    inventory: Path
+    concurrency: int = 100
+    limits: Limits = Limits()
+    max_time_s: float | None = None
+    check: CheckMode = CheckMode.AUTO
+
+
+def database_url(given: str | None) -> str:
+    """The option, else the environment, else a SQLite file in the platform's data folder."""
+    url = given or os.environ.get(DATABASE_VARIABLE)
+    if url:
+        return url
+    return f"sqlite:///{Path(platformdirs.user_data_dir('fleet')) / 'fleet.db'}"
+
+
+@contextmanager
+def opened_store(given: str | None) -> Iterator[Store]:
+    """The store of this call, closed at the end. Raises SettingsError and StorageError."""
+    store = open_store(database_url(given))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def fitting_concurrency(wanted: int) -> tuple[int, str]:
+    """As many hosts at once as the limit on open files allows, and a sentence when that is fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted * FILES_PER_HOST + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return wanted, ""
+    if hard == resource.RLIM_INFINITY or needed <= hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+        return wanted, ""
+    fits = max(1, (hard - SPARE_FILES) // FILES_PER_HOST)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return (
+        fits,
+        f"concurrency lowered from {wanted} to {fits}: this process may open {hard} files (ulimit -n)",
+    )
+
+
+def inventory_warnings(hosts: Sequence[Host]) -> tuple[str, ...]:
+    """What the operator is told on every run."""
+    off = sum(
+        host.host_key_policy is HostKeyPolicy.OFF and host.connection is Connection.SSH for host in hosts
+    )
+    if not off:
+        return ()
+    return (f"host keys are NOT checked for {off} of {len(hosts)} hosts (host_key_policy: off)",)
+
+
+class _Visitors:
+    def __init__(self, visitors: Mapping[Connection, Visitor]) -> None:
+        self._visitors = visitors
+
+    def visitor(self, host: Host) -> Visitor:
+        return self._visitors[host.connection]
+
+
+@contextmanager
+def built_collection(
+    settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, store_url: str | None
+) -> Iterator[Collection]:
+    """Everything a run needs, wired; must be entered inside the event loop that will run it."""
+    plan = plan_visit(pack.items, settings.check)
+    secrets = SecretReader(os.environ)
+    clock = SystemClock()
+    run = _new_run(settings, hosts, pack, plan)
+    guard = PasswordGuard()
+    transports: dict[Connection, Transport] = {
+        Connection.SSH: SshTransport(
+            connect_s=settings.limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK")
+        ),
+        Connection.LOCAL: LocalTransport(),
+    }
+    visitors = {
+        connection: Visitor(
+            plan=plan,
+            transport=transport,
+            secrets=secrets,
+            guard=guard,
+            clock=clock,
+            limits=settings.limits,
+            run_id=run.id,
+        )
+        for connection, transport in transports.items()
+    }
+    with (
+        opened_store(store_url) as store,
+        ThreadPoolExecutor(1, "store") as store_pool,
+        ThreadPoolExecutor(1, "judge") as judge_pool,
+    ):
+        yield Collection(
+            run=run,
+            hosts=hosts,
+            visits=_Visitors(visitors),
+            digest=Digest(pack, plan, store.mask_key(), secrets, shared_secrets(hosts)),
+            store=store,
+            store_pool=store_pool,
+            judge_pool=judge_pool,
+            concurrency=settings.concurrency,
+            max_time_s=settings.max_time_s,
+        )
+
+
+def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plan: Plan) -> Run:
+    now = SystemClock().now()
+    return Run(
+        id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        inventory=str(settings.inventory),
+        started_at=now,
+        selected=len(hosts),
+        fleet_version=__version__,
+        pack_digest=pack.digest,
+        script_sha256=plan.sha256,
+        warnings=inventory_warnings(hosts),
+    )
+
+
+def report_writers(formats: str) -> tuple[ReportWriter, ...]:
+    """The writers for ``csv,html,json`` in any order. Raises SettingsError for any other word."""
+    words = [word.strip() for word in formats.split(",") if word.strip()]
+    unknown = [word for word in words if word not in WRITERS]
+    if unknown or not words:
+        raise SettingsError(f"--format takes {', '.join(WRITERS)}; not {', '.join(unknown) or 'nothing'}")
+    return tuple(WRITERS[word]() for word in dict.fromkeys(words))

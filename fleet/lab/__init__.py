@@ -1,0 +1,1 @@
+"""Turns descriptions of hosts into a fleet on loopback that speaks real SSH."""

@@ -1,0 +1,172 @@
+"""The verb ``collect``: visits every host of a run and stores a judged row for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from fleet.app.digest import Digest, Judged
+from fleet.app.exit_code import Stopped
+from fleet.collect.deadlines import PhaseClock
+from fleet.collect.visit import Visitor
+from fleet.model.host import Host
+from fleet.model.report import HostResult, Run, Verdict
+from fleet.model.words import Observed, Reason, Word
+from fleet.ports import Store
+
+BATCH = 100
+GRACE_S = 3.0
+"""How long visits in flight may go on once the run was told to stop."""
+
+log = logging.getLogger(__name__)
+
+
+class Visits(Protocol):
+    """Which visitor serves a host."""
+
+    def visitor(self, host: Host) -> Visitor:
+        """The visitor for the host's connection."""
+        ...
+
+
+@dataclass(slots=True)
+class RunState:
+    """What is known while a run lasts, for progress and for the exit code; nothing per finished host."""
+
+    selected: int
+    counts: Counter[Word] = field(default_factory=Counter)
+    in_flight: dict[str, PhaseClock] = field(default_factory=dict)
+    bugs: int = 0
+    stopped: Stopped | None = None
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def done(self) -> int:
+        """Hosts with a result."""
+        return self.counts.total()
+
+    def stop(self, why: Stopped) -> None:
+        """Start no further host; the first reason stays."""
+        self.stopped = self.stopped or why
+        self.stopping.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collection:
+    """One run of ``collect``. ``store_pool`` has one thread: the store belongs to it alone."""
+
+    run: Run
+    hosts: Sequence[Host]
+    visits: Visits
+    digest: Digest
+    store: Store
+    store_pool: Executor
+    judge_pool: Executor
+    concurrency: int
+    max_time_s: float | None
+
+    async def collect(self, state: RunState) -> None:
+        """Visit all hosts. At every way out each of them has a row. Raises StorageError."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self.store_pool, self.store.begin, self.run, self.hosts)
+        queue: asyncio.Queue[Judged | None] = asyncio.Queue(maxsize=BATCH)
+        deadline = (
+            loop.call_later(self.max_time_s, state.stop, Stopped.DEADLINE)
+            if self.max_time_s is not None
+            else None
+        )
+        hosts = iter(self.hosts)
+        writer = asyncio.create_task(self._write(queue))
+        workers = [
+            asyncio.create_task(self._work(hosts, queue, state))
+            for _ in range(min(self.concurrency, len(self.hosts)))
+        ]
+        try:
+            await self._until_done(workers, writer, state)
+        finally:
+            if deadline is not None:
+                deadline.cancel()
+            await _cancelled(workers)
+            if not writer.done():
+                await queue.put(None)
+            await writer
+
+    async def _until_done(
+        self, workers: list[asyncio.Task[None]], writer: asyncio.Task[None], state: RunState
+    ) -> None:
+        stopping = asyncio.create_task(state.stopping.wait())
+        crew = asyncio.gather(*workers)
+        try:
+            await asyncio.wait((crew, writer, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() and not writer.done():
+                await asyncio.wait((crew, writer), timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+            if crew.done():
+                crew.result()
+        finally:
+            stopping.cancel()
+            crew.cancel()
+            await asyncio.gather(crew, stopping, return_exceptions=True)
+
+    async def _work(
+        self, hosts: Iterator[Host], queue: asyncio.Queue[Judged | None], state: RunState
+    ) -> None:
+        # Workers share one iterator and wait for the writer: nothing is held for hosts not yet begun or
+        # already stored.
+        for host in hosts:
+            if state.stopping.is_set():
+                return
+            judged = await self._supervised(host, state)
+            state.counts[judged.result.verdict.word] += 1
+            await queue.put(judged)
+
+    async def _supervised(self, host: Host, state: RunState) -> Judged:
+        try:
+            return await self._one(host, state)
+        except Exception:  # the one supervised place: a bug costs its host, never the run
+            log.exception("bug while visiting %s", host.name)
+            state.bugs += 1
+            verdict = Verdict(
+                word=Word.NOT_OBSERVED,
+                observed=Observed.NONE,
+                reason=Reason.BUG,
+                message="fleet made a mistake on this host; the log file has the traceback",
+                action="Report the traceback to the maintainers of fleet.",
+            )
+            return Judged(result=HostResult(host=host, verdict=verdict), body=b"")
+        finally:
+            state.in_flight.pop(host.name, None)
+
+    async def _one(self, host: Host, state: RunState) -> Judged:
+        def watch(clock: PhaseClock) -> None:
+            state.in_flight[host.name] = clock
+
+        visit, answer = await self.visits.visitor(host).visit(host, watch)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.judge_pool, self.digest.judge, host, visit, answer)
+
+    async def _write(self, queue: asyncio.Queue[Judged | None]) -> None:
+        loop = asyncio.get_running_loop()
+        more = True
+        while more:
+            batch: list[Judged] = []
+            item = await queue.get()
+            while item is not None:
+                batch.append(item)
+                if len(batch) == BATCH or queue.empty():
+                    break
+                item = queue.get_nowait()
+            more = item is not None
+            rows = [(judged.result, judged.body) for judged in batch]
+            if rows:
+                await loop.run_in_executor(self.store_pool, self.store.save, self.run.id, rows)
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

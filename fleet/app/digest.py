@@ -1,0 +1,95 @@
+"""Turns one visit's answer into a judged result: mask, take apart, observe, classify, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fleet.app.judge import judge
+from fleet.classify.engine import Classifier
+from fleet.classify.rank import rank
+from fleet.collect.plan import Plan
+from fleet.collect.visit import Answer, open_answer
+from fleet.errors import CredentialError
+from fleet.model.host import Host, SecretRef
+from fleet.model.pack import Pack
+from fleet.model.report import HostResult
+from fleet.model.visit import Visit
+from fleet.parse.mask import Masker
+from fleet.parse.observe import observe_visit
+from fleet.parse.scan import Anchors
+from fleet.ports import Secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A result, and the visit's body as it is to be stored."""
+
+    result: HostResult
+    body: bytes
+
+
+class Digest:
+    """Judges visits with one pack. CPU only: runs in a thread of its own, one visit at a time."""
+
+    def __init__(
+        self, pack: Pack, plan: Plan, mask_key: bytes, secrets: Secrets, shared: frozenset[SecretRef]
+    ) -> None:
+        self._pack = pack
+        self._plan = plan
+        self._mask_key = mask_key
+        self._secrets = secrets
+        self._shared = _resolved(secrets, shared)
+        self._masker = Masker(mask_key, self._shared)
+        self._classifier = Classifier(pack)
+        self._anchors = Anchors(self._classifier.anchors)
+
+    def judge(self, host: Host, visit: Visit, answer: Answer | None) -> Judged:
+        """The host's result; whatever came is judged, also after a failure."""
+        if answer is not None:
+            visit = open_answer(visit, answer, self._plan, self._mask_for(host))
+        observation = observe_visit(visit, self._anchors)
+        findings = rank(self._classifier.classify(observation), self._pack)
+        result = HostResult(
+            host=host,
+            verdict=judge(visit, findings, self._pack),
+            findings=findings,
+            os_name=observation.os_name,
+            agent=observation.agent,
+            services=observation.services,
+            started_at=visit.started_at,
+            duration_s=round(visit.duration_s, 3),
+            clock_offset_s=visit.clock_offset_s,
+            timings=visit.timings,
+        )
+        return Judged(result=result, body=visit.body)
+
+    def _mask_for(self, host: Host) -> Callable[[bytes], bytes]:
+        own = _resolved(
+            self._secrets, frozenset(ref for ref in (host.password, host.become_password) if ref is not None)
+        )
+        if own <= self._shared:
+            return self._masker.mask
+        return Masker(self._mask_key, self._shared | own).mask
+
+
+def shared_secrets(hosts: tuple[Host, ...]) -> frozenset[SecretRef]:
+    """References that more than one host uses: their values may turn up in anybody's logs."""
+    seen: set[SecretRef] = set()
+    shared: set[SecretRef] = set()
+    for host in hosts:
+        for ref in {host.password, host.become_password} - {None}:
+            assert ref is not None
+            (shared if ref in seen else seen).add(ref)
+    return frozenset(shared)
+
+
+def _resolved(secrets: Secrets, refs: frozenset[SecretRef]) -> frozenset[str]:
+    values = set()
+    for ref in refs:
+        try:
+            values.add(secrets.resolve(ref))
+        except CredentialError:
+            # Its hosts say so in their own rows; there is no value to mask.
+            continue
+    return frozenset(values)

@@ -1,0 +1,135 @@
+"""A visit and its findings into the verdict on the host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fleet.classify.rank import rank
+from fleet.model.finding import Finding
+from fleet.model.pack import Item, Pack
+from fleet.model.report import Verdict
+from fleet.model.visit import Capture, Visit
+from fleet.model.words import Observed, Phase, Reason, Severity, State, Word
+
+ACTIONS: tuple[tuple[Reason, str], ...] = (
+    (Reason.UNREACHABLE, "Check that the host is up, its address is right and SSH listens there."),
+    (Reason.IDENTITY, "Find out why the host key is not the one on record before you accept it."),
+    (Reason.AUTH, "Check the user and the key or password the inventory names for this host."),
+    (Reason.CREDENTIAL, "Provide the credential the inventory refers to, then run again."),
+    (Reason.PRIVILEGE, "Allow the reads with sudo: install the drop-in of `fleet privileges sudoers`."),
+    (Reason.DEADLINE, "Find out what is slow on the host, or allow it more time."),
+    (Reason.REMOTE, "Log in by hand and see that `sh` runs there."),
+    (Reason.PARTIAL, "Run again; if it stays partial, look at what `fleet show` lists as not read."),
+    (Reason.SKIPPED, "Run again for the hosts that were not visited."),
+    (Reason.BUG, "Report the bug with the traceback from the log file."),
+)
+
+_FAILING = (Severity.CRITICAL, Severity.ERROR)
+_TIMED_OUT = (124, 137)
+_NOT_THERE = b"No such file or directory"
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
+# The agent's own absence explains why nothing else of it could be read.
+_AGENT_ABSENT = "agent-not-installed"
+_WORST_GAP = (Reason.PRIVILEGE, Reason.DEADLINE, Reason.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gap:
+    """A required item that was not read, and why."""
+
+    item: str
+    reason: Reason
+
+
+def judge(visit: Visit, findings: Sequence[Finding], pack: Pack) -> Verdict:
+    """The verdict. Findings of a partial visit keep their word; without any, what was not read decides.
+
+    HEALTHY is said only when the visit is complete and every required item of the pack was read, where a
+    file that does not exist counts as read.
+    """
+    active = [f for f in rank(findings, pack) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
+    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, pack))
+    whole = visit.complete and visit.failure is None and not gaps
+    if active and (visit.captures or visit.failure is None):
+        return Verdict(
+            word=word_of(active),
+            observed=Observed.FULL if whole else Observed.PARTIAL,
+            cause=active[0],
+            action=first_sentence(active[0].remediation),
+        )
+    if whole:
+        return Verdict(word=Word.HEALTHY, observed=Observed.FULL)
+    return _not_observed(visit, gaps)
+
+
+def word_of(active: Sequence[Finding]) -> Word:
+    """The word for active findings: FAILING, DEGRADED, or HEALTHY when none is above info."""
+    if any(finding.severity in _FAILING for finding in active):
+        return Word.FAILING
+    if any(finding.severity is Severity.WARNING for finding in active):
+        return Word.DEGRADED
+    return Word.HEALTHY
+
+
+def first_sentence(text: str) -> str:
+    """The text up to the end of its first sentence."""
+    return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
+
+
+def _is_agent_absent(active: Sequence[Finding]) -> bool:
+    return any(finding.rule == _AGENT_ABSENT for finding in active)
+
+
+def _gaps(visit: Visit, pack: Pack) -> Iterator[_Gap]:
+    for place, item in enumerate(pack.items):
+        if not item.required:
+            continue
+        reasons = [_gap(visit.capture(name)) for name in (item.name, *_fallbacks(pack.items, place))]
+        if all(reason is not None for reason in reasons):
+            yield _Gap(item=item.name, reason=reasons[0] or Reason.PARTIAL)
+
+
+def _fallbacks(items: Sequence[Item], place: int) -> Iterator[str]:
+    """The items that are read in the place of that one because it failed."""
+    for item in items[place + 1 :]:
+        if item.when != "failed":
+            return
+        yield item.name
+
+
+def _gap(capture: Capture | None) -> Reason | None:
+    if capture is None or capture.exit_code is None:
+        return Reason.PARTIAL
+    if capture.exit_code == 0:
+        return None
+    if capture.denied:
+        return Reason.PRIVILEGE
+    if capture.exit_code in _TIMED_OUT:
+        return Reason.DEADLINE
+    return None if _NOT_THERE in capture.stderr else Reason.PARTIAL
+
+
+def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
+    observed = Observed.PARTIAL if visit.captures else Observed.NONE
+    if visit.failure is not None:
+        failure = visit.failure
+        return _verdict(observed, failure.reason, failure.phase, failure.message)
+    reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
+    phase = Phase.EXEC if reason is Reason.DEADLINE else None
+    missing = ", ".join(dict.fromkeys(gap.item for gap in gaps if gap.reason is reason))
+    if not visit.complete and reason is Reason.PARTIAL:
+        return _verdict(observed, reason, phase, "the answer ended before its end mark")
+    return _verdict(observed, reason, phase, f"not read: {missing}")
+
+
+def _verdict(observed: Observed, reason: Reason, phase: Phase | None, message: str) -> Verdict:
+    return Verdict(
+        word=Word.NOT_OBSERVED,
+        observed=observed,
+        reason=reason,
+        phase=phase,
+        message=message,
+        action=dict(ACTIONS)[reason],
+    )

@@ -1,0 +1,133 @@
+"""Observation and rules into findings: what the logs say and what the host's state says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fleet.classify.conditions import holds
+from fleet.classify.evidence import make_evidence
+from fleet.classify.patterns import Matcher, compile_pattern
+from fleet.classify.survival import state_of
+from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
+from fleet.model.observation import Log, LogRecord, Observation
+from fleet.model.pack import Pack, Rule
+from fleet.model.words import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hit:
+    """One record that a rule matched."""
+
+    log: Log
+    record: LogRecord
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """One way a rule's message looks, compiled; anchors in lower case."""
+
+    rule: Rule
+    anchors: tuple[str, ...]
+    matcher: Matcher
+
+
+class Classifier:
+    """A pack's rules, compiled once for any number of observations. Safe to share between threads."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._outcomes = {rule.outcome: rule for rule in pack.rules if rule.outcome}
+        self._states = tuple(rule for rule in pack.rules if rule.conditions)
+        self._looks = tuple(
+            _Look(
+                rule=rule,
+                anchors=tuple(anchor.lower() for anchor in message.anchors),
+                matcher=compile_pattern(message.pattern),
+            )
+            for rule in pack.rules
+            for message in rule.messages
+        )
+        self.anchors: list[str] = sorted({anchor for look in self._looks for anchor in look.anchors})
+
+    def classify(self, observation: Observation) -> tuple[Finding, ...]:
+        """At most one finding for each rule and state, in no promised order."""
+        hits: dict[tuple[str, State], tuple[Rule, list[_Hit]]] = {}
+        for log in observation.logs:
+            for record in log.records:
+                for rule in self._matches(record):
+                    if _applies(rule, observation):
+                        state, at = state_of(record, log, observation.agent)
+                        _, found = hits.setdefault((rule.id, state), (rule, []))
+                        found.append(_Hit(log=log, record=record, at=at))
+        from_logs = [_log_finding(rule, state, found) for (_, state), (rule, found) in hits.items()]
+        return (*from_logs, *self._state_findings(observation))
+
+    def _matches(self, record: LogRecord) -> Iterator[Rule]:
+        if record.code is not None and record.code in self._outcomes:
+            yield self._outcomes[record.code]
+        # A lone surrogate from a host's JSON cannot be encoded for the matcher.
+        text = record.text.encode("utf-8", "replace").decode("utf-8")
+        lowered = text.lower()
+        matched: set[str] = set()
+        for look in self._looks:
+            if look.rule.id in matched or not any(anchor in lowered for anchor in look.anchors):
+                continue
+            if look.matcher.search(text):
+                matched.add(look.rule.id)
+                yield look.rule
+
+    def _state_findings(self, observation: Observation) -> Iterator[Finding]:
+        facts = {fact.name: fact for fact in observation.facts}
+        for rule in self._states:
+            if not _applies(rule, observation):
+                continue
+            if not all(holds(condition, facts) for condition in rule.conditions):
+                continue
+            if any(holds(condition, facts) for condition in rule.unless):
+                continue
+            read = dict.fromkeys(condition.field for condition in rule.conditions)
+            evidence = [
+                make_evidence(facts[name].source, 0, f"{name} = {facts[name].value}") for name in read
+            ]
+            yield _finding(rule, State.ACTIVE, 1, evidence)
+
+
+def _applies(rule: Rule, observation: Observation) -> bool:
+    return rule.os is None or observation.os is None or rule.os is observation.os
+
+
+def _log_finding(rule: Rule, state: State, hits: Sequence[_Hit]) -> Finding:
+    times = [hit.at for hit in hits if hit.at is not None]
+    oldest = min(times, default=None)
+    if oldest is not None:
+        # Sorting is stable: hits without a time of their own stay in front, in the order of their logs.
+        first = oldest
+        hits = sorted(hits, key=lambda hit: (hit.at is not None, hit.at or first))
+    evidence = [make_evidence(hit.log.source, hit.record.line, hit.record.text) for hit in hits]
+    return _finding(rule, state, len(hits), evidence, oldest, max(times, default=None))
+
+
+def _finding(
+    rule: Rule,
+    state: State,
+    count: int,
+    evidence: Sequence[Evidence],
+    first_seen_at: datetime | None = None,
+    last_seen_at: datetime | None = None,
+) -> Finding:
+    return Finding(
+        rule=rule.id,
+        rule_version=rule.version,
+        code=rule.code,
+        severity=rule.severity,
+        state=state,
+        title=rule.title,
+        cause=rule.cause,
+        remediation=rule.remediation,
+        count=count,
+        first_seen_at=first_seen_at,
+        last_seen_at=last_seen_at,
+        evidence=tuple(evidence[-MAX_EVIDENCE:]),
+    )

@@ -1,0 +1,34 @@
+"""A rule's expression into a matcher that takes linear time on any text."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import re2
+
+
+class PatternError(ValueError):
+    """The expression is not one RE2 takes; the message is RE2's."""
+
+
+class Matcher(Protocol):
+    """A compiled expression."""
+
+    def search(self, text: str) -> object | None:
+        """Something when it occurs in the text, else None. The text must be encodable as UTF-8."""
+        ...
+
+
+def compile_pattern(pattern: str) -> Matcher:
+    """Compile an RE2 expression that ignores case. Raises PatternError."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.log_errors = False
+    try:
+        compiled: Matcher = re2.compile(pattern, options)
+    except re2.error as exc:
+        detail = exc.args[0] if exc.args else ""
+        raise PatternError(
+            detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
+        ) from exc
+    return compiled

@@ -1,0 +1,42 @@
+"""A matched log line into active or historical: whether the host survived what the line says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fleet.model.observation import AgentState, CommandRun, Log, LogRecord, Outcome
+from fleet.model.words import State
+
+
+def state_of(record: LogRecord, log: Log, agent: AgentState) -> tuple[State, datetime | None]:
+    """Whether what the record says still holds, and the record's time (its run's when it has none)."""
+    run = _run_of(record, log)
+    at = record.at or (run.last_at if run else None)
+    if run is not None and (run.outcome is Outcome.SUCCESS or not run.current):
+        return State.HISTORICAL, at
+    if _is_outlived(run, at, agent):
+        return State.HISTORICAL, at
+    return State.ACTIVE, at
+
+
+def _run_of(record: LogRecord, log: Log) -> CommandRun | None:
+    if record.run is None or not 0 <= record.run < len(log.runs):
+        return None
+    return log.runs[record.run]
+
+
+def _is_outlived(run: CommandRun | None, at: datetime | None, agent: AgentState) -> bool:
+    """A heartbeat after the failure shows that the machine got its connection after all.
+
+    Only what a heartbeat disproves counts: a failed ``disconnect`` leaves the heartbeat going.
+    """
+    if agent.status.casefold() != "connected" or agent.last_heartbeat_at is None:
+        return False
+    if run is None or not run.command:
+        # A service's log has no runs, so each of its lines stands for itself.
+        last = at
+    elif run.command == "connect":
+        last = max((time for time in (at, run.last_at) if time), default=None)
+    else:
+        return False
+    return last is not None and agent.last_heartbeat_at > last

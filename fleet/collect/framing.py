@@ -1,0 +1,150 @@
+"""Turns the framed answer of a visit into captures.
+
+The answer is a header line in the clear, then frames, compressed where the host has gzip:
+
+    NONCE FLEET1 gzip|plain EPOCH
+    NONCE begin ITEM PRIVILEGE / bytes / NONCE end ITEM EXITCODE / stderr
+    NONCE skip ITEM WHY
+    NONCE done COUNT
+
+Every frame line starts with the nonce of this one visit, which nothing on the host knew before: a log
+cannot fake one. Without the done frame the answer is cut short.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleet.model.pack import Item
+from fleet.model.visit import Capture
+from fleet.model.words import Privilege
+
+MAX_PLAIN_BYTES = 64 << 20
+MAX_STDERR_BYTES = 2048
+
+_PRIVILEGES = frozenset(word.value for word in Privilege)
+_DENIED = (
+    b"permission denied",
+    b"operation not permitted",
+    b"insufficient permissions",
+    b"not seeing messages from other users",
+    b"must be root",
+    b"sudo: ",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The header line: whether the rest is compressed, the host's clock in seconds since
+    1970 (None: nothing usable was said), and where the rest begins."""
+
+    is_gzip: bool
+    epoch_s: int | None
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """The captures in their order, and whether the end frame arrived with the right count."""
+
+    captures: tuple[Capture, ...]
+    complete: bool
+
+
+def find_header(data: bytes, nonce: str) -> Header | None:
+    """The header, wherever a talkative login shell left it; None while it is not there yet."""
+    mark = f"{nonce} FLEET1 ".encode()
+    at = data.find(mark)
+    stop = data.find(b"\n", at)
+    if at < 0 or stop < 0:
+        return None
+    words = data[at + len(mark) : stop].split()
+    epoch = words[1] if len(words) > 1 else b""
+    return Header(
+        is_gzip=words[:1] == [b"gzip"],
+        epoch_s=int(epoch) if epoch.isdigit() and len(epoch) < 16 else None,
+        end=stop + 1,
+    )
+
+
+def inflate(data: bytes, limit: int = MAX_PLAIN_BYTES) -> bytes:
+    """Decompress gzip (RFC 1952) as far as it goes, at most ``limit`` bytes; damage ends it silently."""
+    engine = zlib.decompressobj(31)
+    try:
+        return engine.decompress(data, limit)
+    except zlib.error:
+        return _inflate_as_far_as_it_goes(data, limit)
+
+
+def _inflate_as_far_as_it_goes(data: bytes, limit: int) -> bytes:
+    engine = zlib.decompressobj(31)
+    parts: list[bytes] = []
+    size = 0
+    for at in range(0, len(data), 1024):
+        try:
+            part = engine.decompress(data[at : at + 1024], limit - size)
+        except zlib.error:
+            break
+        parts.append(part)
+        size += len(part)
+        if size >= limit or engine.eof:
+            break
+    return b"".join(parts)
+
+
+def deflate(data: bytes) -> bytes:
+    """Compress as :func:`inflate` reads it."""
+    engine = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return engine.compress(data) + engine.flush()
+
+
+def parse_frames(plain: bytes, nonce: str, items: Mapping[str, Item]) -> Frames:
+    """The captures in ``plain``; unknown items and broken frames are left out, nothing raises."""
+    captures: list[Capture] = []
+    opened: tuple[str, Privilege] | None = None
+    body = b""
+    complete = False
+    seen = 0
+    mark = f"\n{nonce} ".encode()
+    for piece in plain.split(mark)[1:]:
+        line, _, rest = piece.partition(b"\n")
+        words = line.decode("ascii", "replace").split(" ")
+        match words:
+            case ["begin", name, privilege] if name in items and privilege in _PRIVILEGES:
+                opened, body = (name, Privilege(privilege)), rest
+            case ["end", name, code] if opened is not None and opened[0] == name:
+                captures.append(_capture(items[name], opened[1], code, body, rest))
+                opened = None
+                seen += 1
+            case ["skip", name, why] if name in items:
+                captures.append(
+                    Capture(item=name, data=b"", privilege=Privilege.USER, exit_code=None, skipped=why)
+                )
+                seen += 1
+            case ["done", count]:
+                complete = count == str(seen)
+            case _:
+                opened = None
+    if opened is not None:
+        captures.append(_capture(items[opened[0]], opened[1], "", body, b""))
+    return Frames(captures=tuple(captures), complete=complete)
+
+
+def _capture(item: Item, privilege: Privilege, code: str, body: bytes, stderr: bytes) -> Capture:
+    cut = len(body) > item.max_bytes
+    if cut:
+        body = body[-item.max_bytes :] if item.newest else body[: item.max_bytes]
+    # An end frame without a number: the section stopped in the middle.
+    exit_code = int(code) if code.isdigit() and len(code) <= 3 else 255
+    said = (stderr or body[:4096]).lower()
+    return Capture(
+        item=item.name,
+        data=body,
+        privilege=privilege,
+        exit_code=exit_code,
+        cut=cut or not code,
+        denied=exit_code != 0 and any(word in said for word in _DENIED),
+        stderr=stderr[:MAX_STDERR_BYTES],
+    )

@@ -1,0 +1,102 @@
+"""Turns a pack's items into the command line and the script of a visit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.model.pack import Item
+from fleet.model.words import Become, CheckMode
+
+CHECK_ITEM = "agent.check"
+KEPT_ITEM = "agent.show"
+
+# A login shell of any kind takes these for granted words; the two that it would eat have stand-ins.
+_STAND_INS = {"{}": "=f", ";": "=e"}
+
+
+def script() -> bytes:
+    """The fixed text that every host runs."""
+    return Path(__file__).with_name("visit.sh").read_bytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is sent: the script, its SHA-256 in hex, and the items as words."""
+
+    script: bytes
+    sha256: str
+    items: tuple[Item, ...]
+    words: tuple[str, ...]
+
+    def command(self, become: Become, *, nonce: str, run_id: str, prompt: str = "", ready: str = "") -> str:
+        """The one command line of a visit, of words that sh, csh, fish and rbash read alike.
+
+        Under ``become: shell`` sudo asks with ``prompt`` on stderr, and ``ready`` on stdout says that
+        the script may be sent: before it, what is written to stdin would be read as a password.
+        """
+        inner = " ".join(("sh -s --", become.value, nonce, run_id, *self.words))
+        if become is not Become.SHELL:
+            return inner
+        return f"sudo -S -p {prompt} sh -c 'echo {ready}; exec {inner}'"
+
+
+def plan_visit(items: Sequence[Item], check: CheckMode) -> Plan:
+    """The plan for these items; ``check`` says when ``azcmagent check`` runs."""
+    chosen = tuple(_with_check(item, check) for item in items)
+    kept = tuple(item for item in chosen if item is not None)
+    text = script()
+    return Plan(
+        script=text,
+        sha256=hashlib.sha256(text).hexdigest(),
+        items=kept,
+        words=tuple(map(_word, kept)),
+    )
+
+
+def sudoers(items: Sequence[Item], user: str) -> str:
+    """The drop-in for ``become: reads``: one exact command line for each privileged read (sudoers(5))."""
+    head = f"# fleet: what `become: reads` may run as root, and nothing else.\nDefaults:{user} !requiretty\n"
+    lines = dict.fromkeys(
+        f"{user} ALL=(root) NOPASSWD: {_sudoers_argv(item.argv)}" for item in items if item.needs_root
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def _with_check(item: Item, check: CheckMode) -> Item | None:
+    if item.name != CHECK_ITEM or check is CheckMode.AUTO:
+        return item
+    if check is CheckMode.NEVER:
+        return None
+    return Item(
+        name=item.name,
+        argv=item.argv,
+        needs_root=item.needs_root,
+        timeout_s=item.timeout_s,
+        max_bytes=item.max_bytes,
+    )
+
+
+def _word(item: Item) -> str:
+    keep = "all" if item.name.startswith(KEPT_ITEM) else "newest" if item.newest else "oldest"
+    # One byte more than is wanted tells a whole answer from a cut one.
+    fields = (
+        item.name,
+        "root" if item.needs_root else "user",
+        item.when,
+        str(item.timeout_s),
+        str(item.max_bytes + 1),
+        keep,
+        "@".join(_STAND_INS.get(word, word) for word in item.argv),
+    )
+    return ":".join(fields)
+
+
+def _sudoers_argv(argv: tuple[str, ...]) -> str:
+    return " ".join((f"/usr/bin/{argv[0]}", *(_sudoers_escape(word) for word in argv[1:])))
+
+
+def _sudoers_escape(word: str) -> str:
+    return "".join("\\" + char if char in ",:=\\*?[]!" else char for char in word)

@@ -1,0 +1,224 @@
+"""Makes one visit to one host: connect, become, run the script, take its answer apart."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from fleet.collect.become import become_root
+from fleet.collect.deadlines import Limits, PhaseClock
+from fleet.collect.framing import Header, deflate, find_header, inflate, parse_frames
+from fleet.collect.plan import Plan
+from fleet.errors import (
+    AuthError,
+    CredentialError,
+    DeadlineError,
+    HostError,
+    IdentityError,
+    PrivilegeError,
+    RemoteError,
+    UnreachableError,
+)
+from fleet.model.host import Host
+from fleet.model.visit import Failure, Visit
+from fleet.model.words import Become, Phase, Reason
+from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transport
+
+MAX_ANSWER_BYTES = 32 << 20
+_READ_BYTES = 1 << 18
+_MAX_CHATTER_BYTES = 1 << 18
+
+_REASONS: dict[type[HostError], Reason] = {
+    UnreachableError: Reason.UNREACHABLE,
+    IdentityError: Reason.IDENTITY,
+    AuthError: Reason.AUTH,
+    CredentialError: Reason.CREDENTIAL,
+    PrivilegeError: Reason.PRIVILEGE,
+    DeadlineError: Reason.DEADLINE,
+    RemoteError: Reason.REMOTE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back on stdout from the header on, before masking; ``offset_s`` host's clock minus ours."""
+
+    nonce: str
+    data: bytes
+    header: Header | None
+    offset_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Makes visits after one plan, with one transport; holds nothing of a host after its visit."""
+
+    plan: Plan
+    transport: Transport
+    secrets: Secrets
+    guard: Guard
+    clock: Clock
+    limits: Limits
+    run_id: str
+
+    async def visit(self, host: Host, watch: Callable[[PhaseClock], None]) -> tuple[Visit, Answer | None]:
+        """One visit. A host's trouble is in ``Visit.failure``; an answer that came is returned even then,
+        for :func:`open_answer` to read. ``watch`` is given the visit's clock as it starts."""
+        started_at, began = self.clock.now(), time.monotonic()
+        phases = PhaseClock(self.limits)
+        watch(phases)
+        answers: list[Answer] = []
+        failure = None
+        try:
+            async with phases:
+                await self._talk(host, phases, answers)
+        except HostError as error:
+            failure = Failure(reason=_REASONS[type(error)], phase=phases.phase, message=str(error))
+        answer = answers[-1] if answers else None
+        visit = Visit(
+            started_at=started_at,
+            duration_s=time.monotonic() - began,
+            timings=phases.timings,
+            failure=failure,
+            clock_offset_s=answer.offset_s if answer else None,
+        )
+        return visit, answer
+
+    async def _talk(self, host: Host, phases: PhaseClock, answers: list[Answer]) -> None:
+        guard = _PausingGuard(self.guard, phases)
+        session = await self.transport.open(host, self.secrets, guard, phases)
+        async with _closing(session), AsyncExitStack() as permits:
+            nonce, prompt, ready = (secrets.token_hex(16) for _ in range(3))
+            shell = host.become is Become.SHELL
+            phases.enter(Phase.BECOME if shell else Phase.EXEC)
+            process = await session.start(
+                self.plan.command(host.become, nonce=nonce, run_id=self.run_id, prompt=prompt, ready=ready)
+            )
+            first = b""
+            if shell:
+                ask = _ask_for(host, self.secrets, guard, permits)
+                first = await become_root(process, prompt=prompt, ready=ready, password=ask)
+                await permits.aclose()
+                phases.enter(Phase.EXEC)
+            await _exchange(process, self.plan.script, first, nonce, phases, answers)
+
+
+def _ask_for(
+    host: Host, secrets_: Secrets, guard: Guard, permits: AsyncExitStack
+) -> Callable[[], Awaitable[tuple[str, Permit]]] | None:
+    ref = host.become_password
+    if ref is None:
+        return None
+
+    async def ask() -> tuple[str, Permit]:
+        password = secrets_.resolve(ref)
+        permit = await permits.enter_async_context(guard.attempt("sudo", host.user, password))
+        return password, permit
+
+    return ask
+
+
+class _PausingGuard:
+    """Waiting for another host to prove a password is not this host's time."""
+
+    def __init__(self, guard: Guard, phases: PhaseClock) -> None:
+        self._guard = guard
+        self._phases = phases
+
+    @asynccontextmanager
+    async def attempt(self, kind: str, user: str, password: str) -> AsyncIterator[Permit]:
+        async with AsyncExitStack() as stack:
+            with self._phases.paused():
+                permit = await stack.enter_async_context(self._guard.attempt(kind, user, password))
+            yield permit
+
+
+@asynccontextmanager
+async def _closing(session: Session) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+async def _exchange(
+    process: Process, script: bytes, first: bytes, nonce: str, phases: PhaseClock, answers: list[Answer]
+) -> None:
+    """Send the script and read to the end. What has arrived is in ``answers`` at every way out."""
+    errors = asyncio.create_task(_drain(process))
+    buffer = bytearray(first)
+    header: Header | None = None
+    offset: float | None = None
+    sent_s = time.time()
+    try:
+        await process.write(script)
+        while True:
+            part = await process.read(_READ_BYTES)
+            if not part:
+                break
+            buffer += part
+            if header is None and (header := find_header(bytes(buffer), nonce)) is not None:
+                offset = _offset(header, sent_s, time.time())
+                phases.enter(Phase.TRANSFER)
+            elif header is None and len(buffer) > _MAX_CHATTER_BYTES:
+                raise RemoteError("the host talks without end and did not start the visit")
+            if len(buffer) > MAX_ANSWER_BYTES:
+                raise RemoteError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; reading stopped")
+        said = await errors
+    finally:
+        errors.cancel()
+        await asyncio.gather(errors, return_exceptions=True)
+        data = bytes(buffer[header.end :]) if header else b""
+        answers.append(Answer(nonce=nonce, data=data, header=header, offset_s=offset))
+    if header is None:
+        raise RemoteError("the host did not run the visit: " + _shown(said or bytes(buffer)))
+
+
+def _offset(header: Header, sent_s: float, received_s: float) -> float | None:
+    if header.epoch_s is None:
+        return None
+    # date(1) cuts off the fraction: half a second is the middle of what it may have been.
+    return round(header.epoch_s + 0.5 - (sent_s + received_s) / 2, 1)
+
+
+async def _drain(process: Process) -> bytes:
+    kept = b""
+    while part := await process.read_stderr(4096):
+        kept = (kept + part)[:4096]
+    return kept
+
+
+def _shown(said: bytes) -> str:
+    text = said[-300:].decode("utf-8", "replace").strip()
+    return "".join(char if char.isprintable() else " " for char in text) or "it said nothing"
+
+
+def open_answer(visit: Visit, answer: Answer, plan: Plan, mask: Callable[[bytes], bytes]) -> Visit:
+    """Take a masked answer apart. CPU only, for a thread of its own; raises nothing a host can cause."""
+    if answer.header is None:
+        return visit
+    plain = inflate(answer.data) if answer.header.is_gzip else answer.data
+    masked = mask(plain)
+    frames = parse_frames(masked, answer.nonce, {item.name: item for item in plan.items})
+    # What was not touched is stored as it came: compressing it again would cost more than all the rest.
+    as_it_came = masked is plain and answer.header.is_gzip
+    stored = answer.data if as_it_came else deflate(masked)
+    return replace(
+        visit,
+        captures=frames.captures,
+        complete=frames.complete and visit.failure is None,
+        body=answer.nonce.encode() + b"\n" + stored,
+    )
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+        return datetime.now(UTC)

@@ -1,0 +1,41 @@
+"""An inventory file into its hosts, all mistakes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleet.inventory.document import Mistakes, load_document
+from fleet.inventory.resolve import Resolver
+from fleet.inventory.tree import parse_tree
+from fleet.inventory.variables import Places
+from fleet.model.host import Host
+
+
+def load_inventory(path: Path, home: Path | None = None) -> tuple[Host, ...]:
+    """The hosts of an inventory, in the order in which it first mentions them, every variable resolved.
+
+    Args:
+        path: The YAML file; relative paths in it start at its folder.
+        home: What ``~`` stands for; None is the home folder of the user.
+
+    Raises:
+        InventoryError: with every mistake of the file. Nothing was contacted.
+    """
+    mistakes = Mistakes(path)
+    root = load_document(path, mistakes)
+    places = Places(path.absolute().parent, _home(home, mistakes))
+    tree = parse_tree(root, places, mistakes)
+    hosts = Resolver(tree, str(places.home / ".ssh/known_hosts"), mistakes).resolve()
+    if tree.is_empty:
+        mistakes.add(0, "the inventory names no host")
+    mistakes.settle()
+    return hosts
+
+
+def _home(home: Path | None, mistakes: Mistakes) -> Path:
+    try:
+        return (home or Path.home()).absolute()
+    except RuntimeError:
+        mistakes.add(0, "this user has no home folder that '~' could stand for: set HOME")
+        mistakes.settle()
+        raise

@@ -1,0 +1,189 @@
+"""What a file says in several places about a host into one flat Host: defaults < group < subgroup < host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from fleet.inventory.document import Mistakes
+from fleet.inventory.tree import Entry, Group, Tree
+from fleet.inventory.variables import LABEL, Layer, Secret
+from fleet.model.host import Host, SecretRef
+from fleet.model.words import Become, Connection, HostKeyPolicy
+from fleet.parse.nodeset import fold
+
+_MAX_LINES = 50
+_MAX_NAMES = 300
+_NO_USER = "connection ssh needs a user"
+_NO_CREDENTIAL = "connection ssh needs key_file (a path, or ssh-agent) or password"
+_NO_SHELL = (
+    "become_password is used with become: shell only; become: reads needs the NOPASSWD rules that "
+    "'fleet privileges sudoers' prints"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clash:
+    """Two groups, neither within the other, that give one variable different values."""
+
+    variable: str
+    one: Group
+    other: Group
+
+    def text(self, names: str) -> str:
+        one, other = (
+            f"group {group.name!r} (line {group.layer[self.variable].line})"
+            for group in (self.one, self.other)
+        )
+        return f"{self.variable} of {names}: {one} contradicts {other}; set it for the host to decide"
+
+
+@dataclass(frozen=True, slots=True)
+class _Merged:
+    """What one combination of groups gives its hosts."""
+
+    groups: tuple[str, ...]
+    layer: Layer
+    clashes: tuple[_Clash, ...]
+
+
+class Resolver:
+    """Resolves the hosts of one tree and notes what is wrong with them."""
+
+    def __init__(self, tree: Tree, known_hosts: str, mistakes: Mistakes) -> None:
+        self._tree = tree
+        self._known_hosts = known_hosts
+        self._mistakes = mistakes
+        self._merged: dict[tuple[int, ...], _Merged] = {}
+        self._clashes: dict[_Clash, list[str]] = defaultdict(list)
+        self._faults: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+
+    def resolve(self) -> tuple[Host, ...]:
+        """The hosts in the file's order. Mistakes are only noted: settle them before using the hosts."""
+        hosts = tuple(self._host(entry) for entry in self._tree.entries)
+        for clash, names in self._clashes.items():
+            self._mistakes.add(
+                clash.other.layer[clash.variable].line, clash.text(_named(names)), clash.variable
+            )
+        for text, lines in self._faults.items():
+            self._report(text, lines)
+        return hosts
+
+    def _report(self, text: str, lines: dict[int, list[str]]) -> None:
+        """One fault by line; a forgotten default must not print a line for each of 20,000 hosts."""
+        rest = iter(lines.items())
+        for line, names in islice(rest, _MAX_LINES):
+            self._mistakes.add(line, f"{_named(names)}: {text}")
+        more = list(rest)
+        if more:
+            self._mistakes.add(more[0][0], f"{_named([name for _, names in more for name in names])}: {text}")
+
+    def _host(self, entry: Entry) -> Host:
+        key = tuple(group.order for group in entry.groups)
+        merged = self._merged.get(key)
+        if merged is None:
+            merged = self._merged[key] = _merge_groups(entry.groups)
+        own = self._own(entry)
+        for clash in merged.clashes:
+            if clash.variable not in own:
+                self._clashes[clash].append(entry.name)
+        layer = {**self._tree.defaults, **merged.layer, **own}
+        host = _build(entry.name, layer, merged.groups, self._known_hosts)
+        for fault, line in _faults(host, layer, entry.line):
+            self._faults[fault][line].append(host.name)
+        return host
+
+    def _own(self, entry: Entry) -> Layer:
+        if len(entry.layers) == 1:
+            return entry.layers[0]
+        own: Layer = {}
+        for layer in entry.layers:
+            for variable, setting in layer.items():
+                first = own.setdefault(variable, setting)
+                if first.value != setting.value:
+                    text = f"{variable} of {entry.name} contradicts line {first.line}"
+                    self._mistakes.add(setting.line, text, variable)
+        return own
+
+
+def _merge_groups(direct: list[Group]) -> _Merged:
+    groups = sorted({group for leaf in direct for group in leaf.chain}, key=lambda group: group.order)
+    holders: dict[str, list[Group]] = {}
+    for group in groups:
+        for variable in group.layer:
+            outside = [held for held in holders.get(variable, ()) if held not in group.chain]
+            holders[variable] = [*outside, group]
+    clashes = tuple(clash for variable, held in holders.items() for clash in _clashes(variable, held))
+    layer = {variable: held[0].layer[variable] for variable, held in holders.items()}
+    return _Merged(tuple(group.name for group in groups), layer, clashes)
+
+
+def _clashes(variable: str, held: list[Group]) -> Iterator[_Clash]:
+    first = held[0]
+    for other in held[1:]:
+        if first.layer[variable].value != other.layer[variable].value:
+            yield _Clash(variable, first, other)
+
+
+def _build(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
+    connection = _get(layer, "connection", Connection, Connection.SSH)
+    policy = _get(layer, "host_key_policy", HostKeyPolicy, HostKeyPolicy.STRICT)
+    needs_known_hosts = connection is Connection.SSH and policy is not HostKeyPolicy.OFF
+    return Host(
+        name=name,
+        address=_get(layer, "address", str, name),
+        port=_get(layer, "port", int, 22),
+        connection=connection,
+        user=_get(layer, "user", str, ""),
+        key_file=_get(layer, "key_file", str, None),
+        password=_secret(layer, "password", name),
+        become=_get(layer, "become", Become, Become.NONE),
+        become_password=_secret(layer, "become_password", name),
+        known_hosts=_get(layer, "known_hosts", str, known_hosts if needs_known_hosts else None),
+        host_key_policy=policy,
+        groups=groups,
+        labels=_labels(layer),
+    )
+
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+
+def _get(layer: Layer, variable: str, kind: type[_T], default: _D) -> _T | _D:
+    setting = layer.get(variable)
+    if setting is None:
+        return default
+    assert isinstance(setting.value, kind)
+    return setting.value
+
+
+def _secret(layer: Layer, variable: str, name: str) -> SecretRef | None:
+    secret = _get(layer, variable, Secret, None)
+    return secret.fill(name) if secret else None
+
+
+def _labels(layer: Layer) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        sorted(
+            (key[len(LABEL) :], str(setting.value)) for key, setting in layer.items() if key.startswith(LABEL)
+        )
+    )
+
+
+def _faults(host: Host, layer: Layer, line: int) -> Iterator[tuple[str, int]]:
+    if host.connection is Connection.SSH:
+        if not host.user:
+            yield _NO_USER, line
+        if not (host.key_file or host.password):
+            yield _NO_CREDENTIAL, line
+    if host.become_password and host.become is not Become.SHELL:
+        yield _NO_SHELL, layer["become_password"].line
+
+
+def _named(names: list[str]) -> str:
+    folded = fold(names)
+    return folded if len(folded) <= _MAX_NAMES else f"{names[0]} and {len(names) - 1:,} more hosts"

@@ -1,0 +1,73 @@
+"""A ``--limit`` into the hosts of an inventory that it means."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from fnmatch import translate
+
+from fleet.errors import SettingsError
+from fleet.model.host import Host
+from fleet.parse.nodeset import expand, split
+
+_WILDCARDS = frozenset("*?[")
+
+
+def select(hosts: Sequence[Host], limit: str) -> tuple[Host, ...]:
+    """The hosts that a limit means, in the order given.
+
+    A limit is a comma list of host names, group names, globs over both, and node sets as the summary
+    prints them (``db[01-04]``); ``!`` before a part takes its hosts out again. A limit of exclusions only
+    starts from all hosts.
+
+    Raises:
+        SettingsError: a part matches nothing (all such parts are named), or no host is left.
+    """
+    index = _Index(hosts)
+    included: set[int] = set()
+    excluded: set[int] = set()
+    unmatched: list[str] = []
+    parts = split(limit)
+    for part in parts:
+        found = index.find(part.removeprefix("!").strip())
+        (excluded if part.startswith("!") else included).update(found)
+        if not found:
+            unmatched.append(repr(part))
+    if unmatched:
+        raise SettingsError(f"--limit: no host or group of the inventory matches {', '.join(unmatched)}")
+    if parts and all(part.startswith("!") for part in parts):
+        included.update(range(len(hosts)))
+    chosen = sorted(included - excluded)
+    if not chosen:
+        raise SettingsError(f"--limit {limit!r} selects no host")
+    return tuple(hosts[place] for place in chosen)
+
+
+class _Index:
+    """Host and group names with the places of the hosts they stand for."""
+
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self._places: dict[str, list[int]] = defaultdict(list)
+        for place, host in enumerate(hosts):
+            for name in (host.name, *host.groups):
+                self._places[name].append(place)
+
+    def find(self, part: str) -> set[int]:
+        names = self._by_nodeset(part)
+        if not names:
+            names = self._by_globs([part])
+        return {place for name in names for place in self._places[name]}
+
+    def _by_nodeset(self, part: str) -> list[str]:
+        try:
+            alternatives = list(expand(part))
+        except ValueError:  # not a node set, then a glob such as web[!1]
+            return []
+        if any(_WILDCARDS & set(alternative) for alternative in alternatives[:1]):
+            return self._by_globs(alternatives)
+        return [name for name in alternatives if name in self._places]
+
+    def _by_globs(self, globs: list[str]) -> list[str]:
+        pattern = re.compile("|".join(map(translate, globs)))
+        return [name for name in self._places if pattern.fullmatch(name)]

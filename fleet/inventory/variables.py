@@ -1,0 +1,185 @@
+"""What an inventory writes for a variable into a checked setting that knows its line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+
+from fleet.inventory.document import Mistakes, Node, Scalar, entries
+from fleet.model.host import SSH_AGENT, SecretRef
+from fleet.model.words import Become, Connection, HostKeyPolicy
+
+LABEL = "labels."
+"""A label is a variable of its own, ``labels.site``, so that labels merge by key."""
+
+_ADDRESS = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HOST = "{host}"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A reference to a secret before ``{host}`` is filled in; ``base`` is the folder of a relative path."""
+
+    scheme: str
+    base: str
+    text: str
+
+    def fill(self, host: str) -> SecretRef:
+        """The reference of this host."""
+        return SecretRef(scheme=self.scheme, target=self.base + self.text.replace(_HOST, host))
+
+
+Value = str | int | Secret
+"""Words of an enumeration are texts too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A variable's checked value and where it was written."""
+
+    value: Value
+    line: int
+
+
+Layer = dict[str, Setting]
+"""Variable to setting, as one ``vars`` (or defaults, or a host's entry) gives them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where relative paths and ``~`` begin; both absolute."""
+
+    folder: Path
+    home: Path
+
+    def base(self, text: str) -> tuple[str, str]:
+        """The path as an absolute folder (ending with a slash, or empty) and the rest. Raises ValueError."""
+        if text == "~" or text.startswith("~/"):
+            return f"{self.home}/", text[2:]
+        if text.startswith("~"):
+            raise ValueError("'~' stands for your own home folder only: write ~/ or a whole path")
+        return ("", text) if text.startswith("/") else (f"{self.folder}/", text)
+
+
+def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> Layer:
+    """The checked variables of a mapping; what is wrong is noted and left out."""
+    layer: Layer = {}
+    for key, value in entries(node, what, mistakes):
+        if key.text == "labels":
+            layer.update(_labels(value, mistakes))
+        elif key.text not in VARIABLES:
+            name = visible(key.text)
+            mistakes.add(key.line, f"unknown variable {name!r}{suggest(name, VARIABLE_NAMES)}", name)
+        else:
+            _add(layer, key, value, places, mistakes)
+    return layer
+
+
+def _add(layer: Layer, key: Scalar, node: Node, places: Places, mistakes: Mistakes) -> None:
+    if not isinstance(node, Scalar):
+        mistakes.add(node.line, f"{key.text} must be a single value", key.text)
+        return
+    try:
+        if not node.text:
+            raise ValueError("is empty")
+        layer[key.text] = Setting(VARIABLES[key.text](node.text, places), node.line)
+    except ValueError as exc:
+        mistakes.add(node.line, f"{key.text}: {exc}", key.text)
+
+
+def _labels(node: Node, mistakes: Mistakes) -> Layer:
+    layer: Layer = {}
+    for key, value in entries(node, "labels", mistakes):
+        if not isinstance(value, Scalar):
+            mistakes.add(value.line, f"the label {key.text!r} must be a single value", key.text)
+        elif not (key.text and key.text.isprintable() and value.text.isprintable()):
+            mistakes.add(key.line, f"the label {key.text!r} is empty or holds control characters", key.text)
+        else:
+            layer[LABEL + key.text] = Setting(value.text, value.line)
+    return layer
+
+
+def suggest(word: str, words: tuple[str, ...]) -> str:
+    """The end of a sentence about an unknown word: the nearest known one, or all of them."""
+    near = get_close_matches(word[:80], words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are: {', '.join(words)}"
+
+
+def visible(key: str) -> str:
+    """The word that a key begins with: ``{password:x}`` without its space is one key, with a secret in it."""
+    return re.match(r"[\w.-]{0,80}", key)[0]  # type: ignore[index]  # matches the empty text too
+
+
+def _address(text: str, _: Places) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a host name nor an IP address")
+    return text
+
+
+def _port(text: str, _: Places) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is not a port number from 1 to 65535")
+    return int(text)
+
+
+def _user(text: str, _: Places) -> str:
+    if not text.isprintable() or " " in text or text.startswith("-"):
+        raise ValueError("a user name has no spaces, no control characters and no leading dash")
+    return text
+
+
+def _word(words: type[StrEnum]) -> Callable[[str, Places], Value]:
+    names = tuple(word.value for word in words)
+
+    def check(text: str, _: Places) -> Value:
+        if text not in names:
+            raise ValueError(f"{text!r} is not one of its words{suggest(text, names)}")
+        return words(text)
+
+    return check
+
+
+def _path(text: str, places: Places) -> str:
+    if not text.isprintable():
+        raise ValueError("a path without control characters is wanted")
+    base, rest = places.base(text)
+    return str(Path(base + rest))
+
+
+def _key_file(text: str, places: Places) -> str:
+    return SSH_AGENT if text == SSH_AGENT else _path(text, places)
+
+
+def _secret(text: str, places: Places) -> Secret:
+    scheme, _, target = text.partition(":")
+    if scheme not in ("env", "file"):
+        raise ValueError("secrets stand here only as references, env:NAME or file:PATH, never as values")
+    if not target or not target.isprintable() or target.strip() != target:
+        raise ValueError(f"the reference names nothing that can be read: {scheme}: needs a name behind it")
+    if set("{}") & set(target.replace(_HOST, "")):
+        raise ValueError("{host} is the only thing in braces that is filled in")
+    if scheme == "file":
+        return Secret("file", *places.base(target))
+    if not _ENV_NAME.fullmatch(target.replace(_HOST, "_")):
+        raise ValueError("env: needs the name of a variable: letters, digits and _ (and {host})")
+    return Secret("env", "", target)
+
+
+VARIABLES: dict[str, Callable[[str, Places], Value]] = {
+    "address": _address,
+    "port": _port,
+    "user": _user,
+    "connection": _word(Connection),
+    "key_file": _key_file,
+    "password": _secret,
+    "become": _word(Become),
+    "become_password": _secret,
+    "known_hosts": _path,
+    "host_key_policy": _word(HostKeyPolicy),
+}
+VARIABLE_NAMES = (*VARIABLES, "labels")

@@ -1,0 +1,300 @@
+"""Turns a YAML file into the description of one simulated host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from fleet.errors import Mistake, OperatorError
+from fleet.model.words import Become, Reason, Word
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
+_W = TypeVar("_W", bound=StrEnum)
+
+LOG_PATHS = {
+    "azcmagent": "/var/opt/azcmagent/log/azcmagent.log",
+    "himds": "/var/opt/azcmagent/log/himds.log",
+    "arcproxy": "/var/opt/azcmagent/log/arcproxy.log",
+    "gc_agent": "/var/lib/GuestConfig/arc_policy_logs/gc_agent.log",
+    "gc_ext": "/var/lib/GuestConfig/ext_mgr_logs/gc_ext.log",
+    "install": "/var/log/dpkg.log",
+}
+UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
+
+
+class DescriptionError(OperatorError):
+    """All mistakes of one description at once, each with file and line."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class Fault(StrEnum):
+    """What is wrong with the host as an SSH server; the agent has its own trouble."""
+
+    NONE = "none"
+    WRONG_HOST_KEY = "wrong-host-key"
+    CONNECTION_REFUSED = "connection-refused"
+    SILENT_AFTER_ACCEPT = "silent-after-accept"
+    SILENT_AFTER_AUTH = "silent-after-auth"
+    CUT_OUTPUT = "cut-output"
+    ENDLESS_OUTPUT = "endless-output"
+
+
+class UnitState(StrEnum):
+    """What systemd says about a unit; ``absent``: it does not know it."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    FAILED = "failed"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """The agent's answers. ``heartbeat_age_s`` None: never one. ``garbage``: every command prints it instead.
+
+    ``unreachable``: endpoints ``check`` finds closed. ``has_json`` False: an agent too old for ``-j``.
+    """
+
+    is_absent: bool = False
+    hangs: bool = False
+    fails: bool = False
+    has_json: bool = True
+    garbage: str = ""
+    delay_s: int = 0
+    version: str = "1.61.03319.859"
+    status: str = "Connected"
+    heartbeat_age_s: int | None = None
+    resource_name: str = ""
+    resource_group: str = ""
+    subscription_id: str = ""
+    tenant_id: str = ""
+    location: str = ""
+    cloud: str = "AzureCloud"
+    error_code: str = ""
+    error_details: str = ""
+    https_proxy: str = ""
+    unreachable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How the host is logged in to. An empty password: by key. ``sudo_password``: sudo asks for it."""
+
+    is_refused: bool = False
+    password: str = ""
+    become: Become = Become.SHELL
+    sudo_password: str = ""
+    is_sudo_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What fleet must say: the verdict, the reason when nobody looked, the id of the rule that is the cause.
+
+    ``code``: the AZCM code of one of the active findings, the cause or its symptom.
+    """
+
+    verdict: Word
+    reason: Reason | None = None
+    rule: str | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDescription:
+    """One simulated host. Texts of ``logs`` and ``journal`` may hold instants: ``{t-60}``, ``{d-60}``."""
+
+    name: str
+    summary: str
+    group: str
+    expect: Expectation
+    labels: tuple[tuple[str, str], ...] = ()
+    os_release: str = ""
+    agent: Agent = field(default_factory=Agent)
+    services: tuple[tuple[str, UnitState], ...] = ()
+    config: tuple[tuple[str, str], ...] = ()
+    logs: tuple[tuple[str, str], ...] = ()
+    journal: tuple[tuple[str, str], ...] = ()
+    extensions: tuple[tuple[str, str], ...] = ()
+    login: Login = field(default_factory=Login)
+    fault: Fault = Fault.NONE
+
+    def unit(self, name: str) -> UnitState:
+        """The state of a unit (without its suffix): active unless told, absent where there is no agent."""
+        told = dict(self.services).get(name)
+        if told is not None:
+            return told
+        known = name in UNITS and not self.agent.is_absent
+        return UnitState.ACTIVE if known else UnitState.ABSENT
+
+
+def load_demo() -> tuple[HostDescription, ...]:
+    """The hosts of the demo, in the order of their names."""
+    return load_descriptions(Path(__file__).with_name("demo"))
+
+
+def load_descriptions(folder: Path) -> tuple[HostDescription, ...]:
+    """Every ``*.yaml`` of a folder, by name. Raises DescriptionError."""
+    return tuple(load_description(path) for path in sorted(folder.glob("*.yaml")))
+
+
+def load_description(path: Path) -> HostDescription:
+    """One file. Raises DescriptionError with every mistake in it."""
+    return parse_description(path.read_text(encoding="utf-8"), str(path))
+
+
+def parse_description(text: str, path: str) -> HostDescription:
+    """The description in a YAML text; ``path`` names it in mistakes. Raises DescriptionError."""
+    reader = _Reader(path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as exc:
+        line = exc.problem_mark.line + 1 if exc.problem_mark else 0
+        raise DescriptionError([Mistake(path=path, line=line, text=exc.problem or "not YAML")]) from exc
+    description = _host(reader, root)
+    if reader.mistakes:
+        raise DescriptionError(reader.mistakes)
+    return description
+
+
+class _Reader:
+    """Reads nodes as text, gathering mistakes and going on with harmless values."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.mistakes: list[Mistake] = []
+
+    def wrong(self, node: yaml.Node | None, text: str) -> None:
+        line = node.start_mark.line + 1 if node else 0
+        self.mistakes.append(Mistake(path=self.path, line=line, text=text))
+
+    def fields(self, node: yaml.Node | None, allowed: Iterable[str] | None) -> dict[str, yaml.Node]:
+        """The entries of a mapping; keys not ``allowed`` (None: any) and doubled keys are mistakes."""
+        if not isinstance(node, yaml.MappingNode):
+            self.wrong(node, "expected a mapping")
+            return {}
+        known = None if allowed is None else set(allowed)
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            word = self.text(key)
+            if word in found:
+                self.wrong(key, f"{word!r} stands here twice")
+            if known is not None and word not in known:
+                self.wrong(key, f"unknown key {word!r}; known are {', '.join(sorted(known))}")
+            found[word] = value
+        return found
+
+    def text(self, node: yaml.Node) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            return str(node.value)
+        self.wrong(node, "expected a text")
+        return ""
+
+    def flag(self, node: yaml.Node) -> bool:
+        word = self.text(node)
+        if word not in ("true", "false"):
+            self.wrong(node, f"expected true or false, not {word!r}")
+        return word == "true"
+
+    def number(self, node: yaml.Node) -> int:
+        word = self.text(node)
+        if word.isascii() and word.isdigit():
+            return int(word)
+        self.wrong(node, f"expected a whole number, not {word!r}")
+        return 0
+
+    def word(self, kind: type[_W], node: yaml.Node) -> _W:
+        text = self.text(node)
+        if text in list(kind):
+            return kind(text)
+        self.wrong(node, f"expected one of {', '.join(kind)}, not {text!r}")
+        return next(iter(kind))
+
+    def texts(self, node: yaml.Node) -> tuple[str, ...]:
+        if isinstance(node, yaml.SequenceNode):
+            return tuple(self.text(item) for item in node.value)
+        self.wrong(node, "expected a list")
+        return ()
+
+    def pairs(self, node: yaml.Node, allowed: Iterable[str] | None = None) -> tuple[tuple[str, str], ...]:
+        return tuple((key, self.text(value)) for key, value in self.fields(node, allowed).items())
+
+
+def _host(reader: _Reader, root: yaml.Node | None) -> HostDescription:
+    readers: dict[str, Callable[[yaml.Node], object]] = {
+        "name": reader.text,
+        "summary": reader.text,
+        "group": reader.text,
+        "expect": lambda node: _expect(reader, node),
+        "labels": reader.pairs,
+        "os_release": reader.text,
+        "agent": lambda node: _agent(reader, node),
+        "services": lambda node: _services(reader, node),
+        "config": reader.pairs,
+        "logs": lambda node: reader.pairs(node, LOG_PATHS),
+        "journal": lambda node: reader.pairs(node, UNITS),
+        "extensions": reader.pairs,
+        "login": lambda node: _login(reader, node),
+        "fault": lambda node: reader.word(Fault, node),
+    }
+    found = reader.fields(root, readers)
+    for key in ("name", "summary", "group", "expect"):
+        if key not in found:
+            reader.wrong(root, f"{key!r} is missing")
+    values = {key: readers[key](node) for key, node in found.items() if key in readers}
+    if "name" in found and not _NAME.match(str(values["name"])):
+        reader.wrong(found["name"], "a name is letters, digits, '.' and '-'")
+    blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
+    return HostDescription(**(blank | values))  # type: ignore[arg-type]
+
+
+def _agent(reader: _Reader, node: yaml.Node) -> Agent:
+    renamed = {"absent": "is_absent", "json": "has_json"}
+    readers: dict[str, Callable[[yaml.Node], object]] = {
+        **dict.fromkeys(("absent", "hangs", "fails", "json"), reader.flag),
+        **dict.fromkeys(("delay_s", "heartbeat_age_s"), reader.number),
+        **dict.fromkeys(("garbage", "version", "status", "cloud", "location", "https_proxy"), reader.text),
+        **dict.fromkeys(("resource_name", "resource_group", "subscription_id", "tenant_id"), reader.text),
+        **dict.fromkeys(("error_code", "error_details"), reader.text),
+        "unreachable": reader.texts,
+    }
+    found = reader.fields(node, readers)
+    values = {renamed.get(key, key): readers[key](value) for key, value in found.items() if key in readers}
+    return Agent(**values)  # type: ignore[arg-type]
+
+
+def _services(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, UnitState], ...]:
+    found = reader.fields(node, UNITS)
+    return tuple((name, reader.word(UnitState, value)) for name, value in found.items())
+
+
+def _login(reader: _Reader, node: yaml.Node) -> Login:
+    found = reader.fields(node, ("refuse", "password", "become", "sudo_password", "sudo_refuse"))
+    return Login(
+        is_refused="refuse" in found and reader.flag(found["refuse"]),
+        password=reader.text(found["password"]) if "password" in found else "",
+        become=reader.word(Become, found["become"]) if "become" in found else Become.SHELL,
+        sudo_password=reader.text(found["sudo_password"]) if "sudo_password" in found else "",
+        is_sudo_refused="sudo_refuse" in found and reader.flag(found["sudo_refuse"]),
+    )
+
+
+def _expect(reader: _Reader, node: yaml.Node) -> Expectation:
+    found = reader.fields(node, ("verdict", "reason", "rule", "code"))
+    if "verdict" not in found:
+        reader.wrong(node, "'verdict' is missing")
+    return Expectation(
+        verdict=reader.word(Word, found["verdict"]) if "verdict" in found else Word.HEALTHY,
+        reason=reader.word(Reason, found["reason"]) if "reason" in found else None,
+        rule=reader.text(found["rule"]) if "rule" in found else None,
+        code=reader.text(found["code"]) if "code" in found else None,
+    )

@@ -1,0 +1,76 @@
+"""Turns simulated hosts into the files an operator has: a key, a known_hosts file and an inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from fleet.lab.describe import HostDescription
+from fleet.model.words import Become
+
+USER = "ops"
+KEY_FILE = "ops_ed25519"
+KNOWN_HOSTS_FILE = "known_hosts"
+INVENTORY_FILE = "inventory.yaml"
+ADDRESS = "127.0.0.1"
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that only its owner reads, from its first byte on."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+
+
+def write_known_hosts(folder: Path, keys: Iterable[tuple[int, bytes]]) -> Path:
+    """Entries for port and public key (OpenSSH's form) on loopback."""
+    path = folder / KNOWN_HOSTS_FILE
+    lines = (f"[{ADDRESS}]:{port} {key.decode().strip()}\n" for port, key in keys)
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def write_inventory(folder: Path, hosts: Sequence[HostDescription], ports: Mapping[str, int]) -> Path:
+    """The inventory of these hosts, with the files their passwords are in beside it."""
+    defaults = {
+        "connection": "ssh",
+        "user": USER,
+        "become": Become.SHELL.value,
+        "key_file": KEY_FILE,
+        "known_hosts": KNOWN_HOSTS_FILE,
+    }
+    groups = {name: _group(name, hosts) for name in dict.fromkeys(host.group for host in hosts)}
+    entries = {host.name: _entry(host, hosts, ports[host.name], folder) for host in hosts}
+    path = folder / INVENTORY_FILE
+    document = {"defaults": defaults, "groups": groups, "hosts": entries}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def _group(name: str, hosts: Sequence[HostDescription]) -> dict[str, object]:
+    labels = _shared_labels(name, hosts)
+    shared: dict[str, object] = {"vars": {"labels": labels}} if labels else {}
+    return shared | {"hosts": [host.name for host in hosts if host.group == name]}
+
+
+def _shared_labels(group: str, hosts: Sequence[HostDescription]) -> dict[str, str]:
+    members = [host.labels for host in hosts if host.group == group]
+    return {key: value for key, value in members[0] if all((key, value) in labels for labels in members)}
+
+
+def _entry(
+    host: HostDescription, hosts: Sequence[HostDescription], port: int, folder: Path
+) -> dict[str, object]:
+    shared = _shared_labels(host.group, hosts)
+    own = {key: value for key, value in host.labels if key not in shared}
+    login = host.login
+    entry: dict[str, object] = {"address": ADDRESS, "port": port}
+    if login.become is not Become.SHELL:
+        entry["become"] = login.become.value
+    for key, value in (("password", login.password), ("become_password", login.sudo_password)):
+        if value:
+            write_secret(folder / f"{host.name}.{key}", value.encode())
+            entry[key] = f"file:{host.name}.{key}"
+    return entry | ({"labels": own} if own else {})

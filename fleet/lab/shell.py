@@ -1,0 +1,154 @@
+"""Turns one exec request on a simulated host into a real shell and its streams."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import asyncssh
+
+from fleet.lab.rewrite import Rewriter, rewrite
+
+_CHUNK_BYTES = 65536
+_LOST = (asyncssh.Error, OSError)
+
+
+async def run_command(
+    client: asyncssh.SSHServerProcess[bytes],
+    command: str,
+    tree: Path,
+    env: Mapping[str, str],
+    limit_bytes: int | None = None,
+) -> None:
+    """Run a command line by ``sh -c`` in a session of its own, its paths those of ``tree``.
+
+    Streams and exit code pass through, stdout up to ``limit_bytes``, where the connection ends. When it
+    returns, because the command or the channel ended, no process of that session is left.
+    """
+    line = rewrite(command.encode(), tree)
+    child = await asyncio.create_subprocess_exec(
+        "sh", "-c", line, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, cwd=tree, env=env
+    )
+    work = asyncio.ensure_future(_converse(client, child, Rewriter(tree), limit_bytes))
+    gone = asyncio.ensure_future(client.wait_closed())
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await _cancel((work, gone))
+        await _reap(child)
+    if not work.cancelled():
+        work.result()
+
+
+async def _converse(
+    client: asyncssh.SSHServerProcess[bytes], child: Process, rewriter: Rewriter, limit_bytes: int | None
+) -> None:
+    assert child.stdout
+    assert child.stderr
+    feeding = asyncio.ensure_future(_feed(client.stdin, child, rewriter))
+    try:
+        await asyncio.gather(
+            _pump(child.stdout, client.stdout, limit_bytes), _pump(child.stderr, client.stderr, None)
+        )
+        code = await child.wait()
+    finally:
+        await _cancel((feeding,))
+    # A shell reports a death by signal as 128 and the signal's number.
+    with suppress(*_LOST):
+        client.exit(code if code >= 0 else 128 - code)
+
+
+async def _feed(source: asyncssh.SSHReader[bytes], child: Process, rewriter: Rewriter) -> None:
+    assert child.stdin
+    with suppress(*_LOST, asyncssh.SignalReceived, asyncssh.BreakReceived):
+        while data := await source.read(_CHUNK_BYTES):
+            child.stdin.write(rewriter.feed(data))
+            await child.stdin.drain()
+        child.stdin.write(rewriter.end())
+    child.stdin.close()
+
+
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes], limit_bytes: int | None
+) -> None:
+    with suppress(*_LOST):
+        while data := await source.read(_CHUNK_BYTES):
+            sink.write(data[:limit_bytes])
+            await sink.drain()
+            if limit_bytes is not None:
+                limit_bytes -= len(data)
+                if limit_bytes <= 0:
+                    sink.get_extra_info("connection").close()
+                    return
+
+
+async def _cancel(tasks: Iterable[asyncio.Future[None]]) -> None:
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _reap(child: Process) -> None:
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    # Some may be born while we count.
+    while pids := _session_pids(child.pid):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.001)
+    child.stdin.close()
+    # An unread pipe would keep the transport, and with it a descriptor, open.
+    await asyncio.gather(_drain(child.stdout), _drain(child.stderr))
+    await child.wait()
+
+
+async def _drain(source: asyncio.StreamReader) -> None:
+    while await source.read(_CHUNK_BYTES):
+        pass
+
+
+def _session_pids(session: int) -> tuple[int, ...]:
+    return tuple(pid for pid in _all_pids() if _session_of(pid) == session and not _is_dead(pid))
+
+
+def _all_pids() -> Iterable[int]:
+    if _has_proc():
+        return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    listed = subprocess.run(("ps", "-A", "-o", "pid="), stdout=subprocess.PIPE, stdin=DEVNULL, check=True)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def _has_proc() -> bool:
+    return Path("/proc/self/stat").exists()
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def _is_dead(pid: int) -> bool:
+    """Whether it only waits to be collected by its parent: getsid(2) still knows it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return _has_proc() or _is_dead_by_ps(pid)
+    return stat.rpartition(b") ")[2][:1] in (b"Z", b"X")
+
+
+def _is_dead_by_ps(pid: int) -> bool:
+    shown = subprocess.run(
+        ("ps", "-o", "stat=", "-p", str(pid)), stdout=subprocess.PIPE, stdin=DEVNULL, check=False
+    )
+    return shown.stdout.strip()[:1] in (b"", b"Z")

@@ -1,0 +1,177 @@
+"""A log or console capture to records and command runs, reading only the lines that the scan marked."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from fleet.model.observation import CommandRun, Level, Log, LogRecord, Outcome
+from fleet.parse.lines import Line, parse_line
+from fleet.parse.scan import Anchors
+from fleet.parse.text import decode
+
+MAX_LINE_BYTES = 4096
+MAX_RECORDS = 5000
+
+_HEAD_BYTES = 1024
+_SUCCESSION = ("connect", "disconnect")
+_TWO_WORDS = ("config", "extension", "extensions", "license")
+
+_VERSION = re.compile(r"agent version:", re.IGNORECASE)
+_COMMAND = re.compile(r"agent command:\s*(.*)", re.IGNORECASE)
+_EXIT_CODE = re.compile(r"exit code:\s*(AZCM\d{4})(?![0-9A-Za-z])", re.IGNORECASE)
+_LEADING_CODE = re.compile(r"(AZCM\d{4}):", re.IGNORECASE)
+_SUCCESS = re.compile(
+    r"successfully onboarded resource to azure|connected machine to azure|successfully disconnected", re.IGNORECASE
+)
+_PROMPT = (
+    r"(?:PS [^\n>]{0,200}>|[A-Za-z]:\\[^\n>]{0,200}>|\[[^\]\n]{0,100}\][$#]"
+    r"|[\w.-]{1,64}@[^\s$#]{1,100}(?: [^\s$#]{1,100})?\s?[$#]|[^\s$#>]{0,80}[$#>])"
+)
+_PROGRAM = r"(?:[\"'](?:[^\"'\n]{0,200}[\\/])?azcmagent(?:\.exe)?[\"']|(?:[^\s\"'|]{0,200}[\\/])?azcmagent(?:\.exe)?)"
+_CALL = re.compile(
+    rf"(?:{_PROMPT}\s*(?:sudo\s+(?:-\S+\s+)?)?(?:&\s*)?|sudo\s+(?:-\S+\s+)?|&\s*){_PROGRAM}\s+(.*)", re.IGNORECASE
+)
+_WORD = re.compile(r"[a-z][a-z-]{0,30}\Z")
+
+
+@dataclass(slots=True)
+class _Run:
+    command: str
+    first_line: int
+    awaits_command: bool = False
+    outcome: Outcome = Outcome.UNKNOWN
+    last_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class _Segmenter:
+    """Tells each record its run, in the order of the lines."""
+
+    runs: list[_Run] = field(default_factory=list)
+
+    def place(self, number: int, line: Line, code: str | None) -> int:
+        """The index of the run this line belongs to, a new one when it is a border."""
+        self._cross_border(number, line)
+        if not self.runs:
+            self.runs.append(_Run("", number))
+        run = self.runs[-1]
+        run.last_at = line.at or run.last_at
+        outcome = _outcome(line, code)
+        if outcome is not None:
+            run.outcome, run.awaits_command = outcome, False
+        return len(self.runs) - 1
+
+    def _cross_border(self, number: int, line: Line) -> None:
+        command = _COMMAND.match(line.message)
+        if command and self.runs and self.runs[-1].awaits_command:
+            self.runs[-1].command = command_word(command[1])
+            self.runs[-1].awaits_command = False
+        elif command:
+            self.runs.append(_Run(command_word(command[1]), number))
+        elif _VERSION.match(line.message):
+            self.runs.append(_Run("", number, awaits_command=True))
+        elif line.plain and (call := _CALL.match(line.message)):
+            self.runs.append(_Run(command_word(call[1]), number))
+
+
+def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) -> Log:
+    """Records of the marked lines, at most ``MAX_RECORDS``, the newest, with the runs they belong to.
+
+    Total and linear in ``data``. A log with text but without marked lines is one run of no command.
+    """
+    records: deque[LogRecord] = deque(maxlen=MAX_RECORDS)
+    segmenter = _Segmenter()
+    for number, raw in _marked_lines(data, anchors):
+        line = parse_line(decode(raw))
+        code = outcome_code(line)
+        run = segmenter.place(number, line, code)
+        records.append(LogRecord(line=number, level=line.level, text=line.text, at=line.at, run=run, code=code))
+    if not segmenter.runs and data:
+        segmenter.runs.append(_Run("", 1))
+    first = (records[0].run or 0) if records else 0
+    return Log(
+        source=source,
+        records=tuple(replace(record, run=(record.run or 0) - first) for record in records) if first else tuple(records),
+        runs=_succession(segmenter.runs[first:]),
+        cut=cut,
+    )
+
+
+def outcome_code(line: Line) -> str | None:
+    """The code when this line is how the agent ended ("AZCM0042"), None when it only mentions one."""
+    match = _EXIT_CODE.match(line.message)
+    if match is None and line.level in (Level.FATAL, Level.ERROR):
+        match = _LEADING_CODE.match(line.message)
+    return match[1].upper() if match else None
+
+
+def command_word(words: str) -> str:
+    """The agent's command of a command line, lower case: ``connect``, ``config list``; "" when there is none."""
+    found = [word.strip("\"'").lower() for word in words[:400].split()]
+    if found and re.fullmatch(r"(?:.*[\\/])?azcmagent(?:\.exe)?", found[0]):
+        found = found[1:]
+    named = [word for word in found[:2] if _WORD.match(word)]
+    if not named or named[0] != found[0]:
+        return ""
+    return " ".join(named) if named[0] in _TWO_WORDS else named[0]
+
+
+def _outcome(line: Line, code: str | None) -> Outcome | None:
+    if code is not None:
+        return Outcome.SUCCESS if code == "AZCM0000" else Outcome.FAILURE
+    if line.level is Level.FATAL:
+        return Outcome.FAILURE
+    return Outcome.SUCCESS if _SUCCESS.match(line.message) else None
+
+
+def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of each marked line; a carriage return parts what a terminal drew over itself."""
+    number, counted, end = 1, 0, 0
+    while (hit := anchors.find(data, end)) >= 0:
+        start = max(data.rfind(b"\n", end, hit), data.rfind(b"\r", end, hit)) + 1 or end
+        end = _line_end(data, hit)
+        number += data.count(b"\n", counted, start)
+        counted = start
+        yield number, _bounded(data, start, hit, end)
+
+
+def _line_end(data: bytes, hit: int) -> int:
+    feed = data.find(b"\n", hit)
+    feed = len(data) if feed < 0 else feed
+    drawn_over = data.find(b"\r", hit, feed)
+    return feed if drawn_over < 0 else drawn_over
+
+
+def _bounded(data: bytes, start: int, hit: int, end: int) -> bytes:
+    """The line; of one that is too long its head, for time and level, and the place around the hit."""
+    if end - start <= MAX_LINE_BYTES:
+        return data[start:end]
+    window = max(start + _HEAD_BYTES, hit - _HEAD_BYTES)
+    rest = data[window : min(end, window + MAX_LINE_BYTES - _HEAD_BYTES)]
+    return data[start : start + _HEAD_BYTES] + (b" ... " if window > start + _HEAD_BYTES else b"") + rest
+
+
+def _succession(runs: list[_Run]) -> tuple[CommandRun, ...]:
+    """The runs with ``current`` told: connecting and disconnecting follow each other, others only their like.
+
+    A run whose beginning is unknown gives way to a later connect or disconnect as well.
+    """
+    later: set[str] = set()
+    found = []
+    for run in reversed(runs):
+        lines = {run.command, *_SUCCESSION} if run.command in ("", *_SUCCESSION) else {run.command}
+        found.append(
+            CommandRun(
+                command=run.command,
+                first_line=run.first_line,
+                outcome=run.outcome,
+                last_at=run.last_at,
+                current=later.isdisjoint(lines),
+            )
+        )
+        later.add(run.command)
+    return tuple(reversed(found))

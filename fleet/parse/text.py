@@ -1,0 +1,53 @@
+"""Bytes of unknown origin to text and instants that every later room can store and compare."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from datetime import UTC, datetime
+
+_FIRST_YEAR = 1990
+_SURROGATES = re.compile("[\ud800-\udfff\x00]")
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def clean(text: str) -> str:
+    """The same text without NUL and lone surrogates, which databases and encoders refuse."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 text, undecodable bytes replaced."""
+    return clean(data.decode("utf-8", "replace"))
+
+
+def to_utf8(data: bytes) -> bytes:
+    """The bytes as UTF-8 without a byte order mark; PowerShell writes its redirections as UTF-16."""
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return data[len(bom) :].decode(encoding, "replace").encode("utf-8", "replace")
+    return data
+
+
+def parse_instant(text: str) -> datetime | None:
+    """An ISO 8601 time with a zone as UTC, else None; Go's zero time and other absurd years are None."""
+    try:
+        at = datetime.fromisoformat(text.strip())
+        if at.tzinfo is None or at.year < _FIRST_YEAR:
+            return None
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def from_epoch(seconds: float) -> datetime | None:
+    """The instant of a Unix time, None when no calendar has it."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def to_number(text: str) -> int | None:
+    """A short decimal number, else None; hostile digits never become a huge integer."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None

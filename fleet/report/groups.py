@@ -1,0 +1,167 @@
+"""Turns a run's verdicts into its causes, worst first, and its gaps: who was not observed and why."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fleet.model.finding import Finding
+from fleet.model.report import HostResult, RunReport
+from fleet.model.words import Phase, Reason, Severity, Word
+from fleet.parse.nodeset import fold
+from fleet.report.text import clean
+
+MAX_MESSAGES = 5
+MAX_FOLDED = 1000
+
+_ACTIONS = (
+    (Reason.UNREACHABLE, "Check that the host is up, its name resolves and its SSH port answers from here."),
+    (
+        Reason.IDENTITY,
+        "Compare the host's key with the recorded one over another, trusted way; "
+        "change the record only when the change is explained.",
+    ),
+    (Reason.AUTH, "Check the user and the key in the inventory and the account on the host."),
+    (Reason.CREDENTIAL, "Make the secret that the inventory refers to available where fleet runs."),
+    (Reason.PRIVILEGE, "Give the login the privilege its `become` asks for; see `fleet privileges sudoers`."),
+    (Reason.DEADLINE, "See what keeps the host busy, or give it longer with --host-timeout."),
+    (Reason.REMOTE, "Log in by hand and see whether a plain sh can be started there."),
+    (Reason.PARTIAL, "Visit these hosts again; the answer ended before everything required was read."),
+    (Reason.SKIPPED, "Run again with --limit on these hosts; the run ended before their turn."),
+    (Reason.BUG, "This is a defect of fleet, not of the host: report it with the run's log file."),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseGroup:
+    """Hosts that fail or degrade for one cause, with its one next action. ``severity`` None: no finding says why."""
+
+    key: tuple[Word, str, str]
+    word: Word
+    severity: Severity | None
+    rule: str
+    code: str | None
+    label: str
+    title: str
+    cause: str
+    action: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapGroup:
+    """Hosts that were not observed for one reason. ``message`` has HOST and ADDRESS where hosts differ."""
+
+    reason: Reason
+    phase: Phase | None
+    message: str
+    action: str
+    hosts: tuple[str, ...]
+
+
+def cause_groups(report: RunReport) -> tuple[CauseGroup, ...]:
+    """FAILING before DEGRADED, then the worst severity, then the most hosts."""
+    found: defaultdict[tuple[Word, str, str], list[HostResult]] = defaultdict(list)
+    for result in report.results:
+        if result.verdict.word in (Word.FAILING, Word.DEGRADED):
+            found[cause_key(result)].append(result)
+    groups = [_cause_group(results) for results in found.values()]
+    return tuple(sorted(groups, key=_badness))
+
+
+def cause_key(result: HostResult) -> tuple[Word, str, str]:
+    """What hosts of one cause group have in common."""
+    cause = result.verdict.cause
+    return (result.verdict.word, cause.label if cause else "", cause.title if cause else "")
+
+
+def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
+    verdict, cause = results[0].verdict, results[0].verdict.cause
+    return CauseGroup(
+        key=cause_key(results[0]),
+        word=verdict.word,
+        severity=cause.severity if cause else None,
+        rule=clean(cause.rule) if cause else "",
+        code=clean(cause.code) if cause and cause.code else None,
+        label=clean(cause.label) if cause else "unexplained",
+        title=clean(cause.title) if cause else "No finding says why",
+        cause=clean(cause.cause) if cause else "",
+        action=next_action(verdict.action, cause),
+        hosts=tuple(clean(result.host.name) for result in results),
+    )
+
+
+def next_action(action: str, cause: Finding | None) -> str:
+    """The verdict's action, else the cause's remedy, cleaned."""
+    return clean(action or (cause.remediation if cause else ""))
+
+
+def _badness(group: CauseGroup) -> tuple[bool, int, int, str]:
+    rank = group.severity.rank if group.severity else len(Severity)
+    return (group.word is Word.DEGRADED, rank, -len(group.hosts), group.label)
+
+
+def gap_groups(report: RunReport) -> tuple[GapGroup, ...]:
+    """The hosts not observed by reason and phase, most hosts first, then by message, most hosts first.
+
+    A reason and phase with more than five messages has the rarest of them in one group.
+    """
+    found: defaultdict[tuple[Reason, Phase | None], list[HostResult]] = defaultdict(list)
+    for result in report.results:
+        if result.verdict.reason is not None:
+            found[result.verdict.reason, result.verdict.phase].append(result)
+    most_first = sorted(found.values(), key=len, reverse=True)
+    return tuple(group for results in most_first for group in _by_message(results))
+
+
+def _by_message(results: Iterable[HostResult]) -> list[GapGroup]:
+    found: defaultdict[str, list[HostResult]] = defaultdict(list)
+    for result in results:
+        found[_general(result.verdict.message, result)].append(result)
+    most_first = sorted(found.items(), key=lambda item: -len(item[1]))
+    if len(most_first) <= MAX_MESSAGES:
+        return [_gap_group(message, same) for message, same in most_first]
+    kept, rest = most_first[: MAX_MESSAGES - 1], most_first[MAX_MESSAGES - 1 :]
+    others = [result for _, same in rest for result in same]
+    told = f"{len(rest)} different messages, one of them: {others[0].verdict.message}"
+    return [_gap_group(message, same) for message, same in kept] + [_gap_group(told, others)]
+
+
+def _gap_group(message: str, results: Sequence[HostResult]) -> GapGroup:
+    verdict = results[0].verdict
+    reason = verdict.reason or Reason.BUG
+    alone = len(results) == 1
+    return GapGroup(
+        reason=reason,
+        phase=verdict.phase,
+        message=clean(verdict.message if alone else message),
+        action=clean(verdict.action if alone else _general(verdict.action, results[0])) or default_action(reason),
+        hosts=tuple(clean(result.host.name) for result in results),
+    )
+
+
+def _general(message: str, result: HostResult) -> str:
+    """The message without what only this host can say, so that equal troubles fall together."""
+    for own, word in ((result.host.address, "ADDRESS"), (result.host.name, "HOST")):
+        message = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w-]|\.\w)", word, message)
+    return message
+
+
+def default_action(reason: Reason) -> str:
+    """What to do about hosts of that reason when the verdict does not say."""
+    return next(action for word, action in _ACTIONS if word is reason)
+
+
+def fold_hosts(hosts: Iterable[str]) -> str:
+    """``db[01-04], web[11-13]``, cut at a name after about 1000 characters."""
+    folded = fold(hosts)
+    if len(folded) <= MAX_FOLDED:
+        return folded
+    return folded[:MAX_FOLDED].rsplit(",", 1)[0] + ", …"
+
+
+def count_hosts(count: int) -> str:
+    """``1 host``, ``7 hosts``."""
+    return "1 host" if count == 1 else f"{count} hosts"

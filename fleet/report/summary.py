@@ -1,0 +1,80 @@
+"""Turns a RunReport into the summary a terminal shows at the end of a run: causes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fleet.model.report import Run, RunReport
+from fleet.model.words import Observed, Word
+from fleet.report.groups import CauseGroup, GapGroup, cause_groups, count_hosts, fold_hosts, gap_groups
+from fleet.report.text import clean, format_seconds, wrap
+
+_INDENT = "    "
+
+
+def render_summary(report: RunReport, *, width: int = 100) -> str:
+    """Plain text, safe for a terminal, ending with a newline.
+
+    In this order: a headline where there is no cause to lead with, the causes of failing hosts, of degraded
+    ones, who was not observed and why, the counts, the run.
+    """
+    blocks = [wrap(headline(report), width)] if headline(report) else []
+    blocks += [_cause(group, width) for group in cause_groups(report)]
+    blocks += [_gap(group, width) for group in gap_groups(report)]
+    blocks.append([*_warnings(report.run, width), *_counts(report), _run(report.run)])
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def headline(report: RunReport) -> str:
+    """What a run without a single failing or degraded host means, "" where causes speak for themselves."""
+    total, missing = len(report.results), report.count(Word.NOT_OBSERVED)
+    if report.count(Word.FAILING) or report.count(Word.DEGRADED):
+        return ""
+    if not total:
+        return "No host was selected, so nothing was observed."
+    if missing == total:
+        return f"Nothing was observed: {_none_of(total)} could be judged."
+    if missing:
+        seen = count_hosts(total - missing)
+        return f"Healthy as far as seen, on {seen}; nothing is known about the other {missing}."
+    return "The one host is healthy." if total == 1 else f"All {total} hosts are healthy."
+
+
+def _none_of(total: int) -> str:
+    return "the one host could not be reached or read, so nothing" if total == 1 else f"none of {total} hosts"
+
+
+def _cause(group: CauseGroup, width: int) -> list[str]:
+    mark = "warning: " if group.word is Word.DEGRADED else ""
+    return _block(f"{mark}{group.label} {group.title}", group.hosts, group.action, width)
+
+
+def _gap(group: GapGroup, width: int) -> list[str]:
+    phase = f" during {group.phase}" if group.phase else ""
+    message = f": {group.message.rstrip('.')}" if group.message else ""
+    return _block(f"not observed, {group.reason}{phase}{message}", group.hosts, group.action, width)
+
+
+def _block(title: str, hosts: tuple[str, ...], action: str, width: int) -> list[str]:
+    first = f"{title}, {count_hosts(len(hosts))}: {fold_hosts(hosts)}"
+    return wrap(first, width, "", "  ") + wrap(action, width, _INDENT)
+
+
+def _warnings(run: Run, width: int) -> Iterator[str]:
+    for warning in run.warnings:
+        yield from wrap(f"note: {warning}", width, "", "      ")
+
+
+def _counts(report: RunReport) -> Iterator[str]:
+    words = (Word.HEALTHY, Word.FAILING, Word.DEGRADED, Word.NOT_OBSERVED)
+    counts = ", ".join(f"{report.count(word)} {word.lower().replace('_', ' ')}" for word in words)
+    yield f"{count_hosts(len(report.results))}: {counts}"
+    partial = sum(result.verdict.observed is Observed.PARTIAL for result in report.results)
+    if partial:
+        yield f"{count_hosts(partial)} observed in part only"
+
+
+def _run(run: Run) -> str:
+    if run.ended_at is None:
+        return f"run {clean(run.id)}, which did not end"
+    return f"run {clean(run.id)}, {format_seconds((run.ended_at - run.started_at).total_seconds())}"

@@ -1,0 +1,61 @@
+"""Makes sure that a path is a SQLite database that fleet may open, or a new private file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from fleet.errors import StorageError
+
+_MAGIC = b"SQLite format 3\x00"
+
+
+def prepare_file(path: Path) -> None:
+    """Create the file 0600, and folders that are missing 0700, whatever the umask.
+
+    Raises:
+        StorageError: it cannot be made, or it is something other than a SQLite database.
+    """
+    try:
+        _create_folder(path.absolute().parent)
+        if not _create_file(path):
+            _require_database(path)
+    except OSError as exc:
+        raise StorageError(
+            f"{path}: {exc.strerror}; give fleet a file it may create or write, with --db sqlite:///PATH"
+        ) from exc
+
+
+def _create_folder(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        try:
+            each.mkdir(mode=0o700)
+        except FileExistsError:
+            # Another process made it meanwhile; its rights are that one's affair.
+            continue
+        each.chmod(0o700)
+
+
+def _create_file(path: Path) -> bool:
+    # SQLite gives its -wal and -shm the rights of the file they belong to.
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        return False
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _require_database(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise StorageError(f"{path}: not a file; name the database's file")
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    # An empty file is a database that was created and never written.
+    if head not in (b"", _MAGIC):
+        raise StorageError(f"{path}: not a SQLite database; it was left untouched, name another file")

@@ -1,0 +1,1 @@
+"""The migrations from an empty database to the tables of today."""

@@ -1,0 +1,170 @@
+"""The store: what a run begins with, what each visit adds, and what reports read back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, update
+
+from fleet.errors import StorageError
+from fleet.model.host import Host
+from fleet.model.report import HostResult, Run, RunReport, Verdict
+from fleet.model.words import Observed, Reason, Word
+from fleet.storage import queries, tables
+from fleet.storage.columns import clean_text
+from fleet.storage.database import Database, open_database
+from fleet.storage.rows import result_from_rows, result_to_rows, run_from_row, run_to_row
+from fleet.storage.upgrade import upgrade
+
+MIN_PREFIX = 4
+"""The fewest characters that stand for a whole run id."""
+
+_SKIPPED = Verdict(
+    word=Word.NOT_OBSERVED,
+    observed=Observed.NONE,
+    reason=Reason.SKIPPED,
+    message="not visited in this run",
+)
+
+
+class SqlStore:
+    """Keeps runs in SQLite or PostgreSQL; used by one thread at a time, raises StorageError and nothing else.
+
+    A host comes back as reports show it: name, address, port, user, connection, groups and labels,
+    everything else of it at its default.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def mask_key(self) -> bytes:
+        """The store's own 32 random bytes, made once."""
+        query = select(tables.store_key.c.key)
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalar()
+        if found is not None:
+            return bytes(found)
+        with self._database.writing() as connection:
+            queries.insert_missing(connection, tables.store_key, [{"id": 1, "key": secrets.token_bytes(32)}])
+            return bytes(connection.execute(query).scalar_one())
+
+    def begin(self, run: Run, hosts: Sequence[Host]) -> None:
+        """In one transaction: the run, and a NOT_OBSERVED(skipped) row for every host, in this order."""
+        rows = [result_to_rows(HostResult(host=host, verdict=_SKIPPED)) for host in hosts]
+        with self._database.writing() as connection:
+            connection.execute(insert(tables.runs), [run_to_row(run)])
+            queries.insert_missing(connection, tables.hosts, [{"name": host.name} for host in hosts])
+            queries.insert_visits(connection, run.id, rows)
+
+    def save(self, run_id: str, batch: Sequence[tuple[HostResult, bytes]]) -> None:
+        """Replace these hosts' rows (result, body) in one transaction; of a host given twice the last."""
+        newest = {clean_text(result.host.name): (result, body) for result, body in batch}
+        if not newest:
+            return
+        with self._database.writing() as connection:
+            keys = queries.find_visits(connection, run_id, newest)
+            if missing := [name for name in newest if name not in keys]:
+                raise StorageError(
+                    f"{self._database.place}: run {run_id} did not begin with {', '.join(missing)}"
+                )
+            rows = [(keys[name], result_to_rows(result), body) for name, (result, body) in newest.items()]
+            queries.replace_visits(connection, rows)
+
+    def end(self, run: Run) -> None:
+        """Write the run's end: ``ended_at``, ``exit_code``, ``warnings``."""
+        row = run_to_row(run)
+        ended = {name: row[name] for name in ("ended_at", "exit_code", "warnings")}
+        statement = update(tables.runs).where(tables.runs.c.id == run.id).values(ended)
+        with self._database.writing() as connection:
+            if connection.execute(statement).rowcount != 1:
+                raise StorageError(f"{self._database.place}: run {run.id} did not begin here")
+
+    def runs(self, limit: int) -> tuple[Run, ...]:
+        """The newest runs, newest first."""
+        with self._database.reading() as connection:
+            found = queries.read_rows(connection, _newest_runs().limit(limit))
+            return tuple(run_from_row(row) for row in found)
+
+    def load(self, run_id: str | None) -> RunReport | None:
+        """One run with its hosts in inventory order, or None when there is none.
+
+        Args:
+            run_id: an id, or its beginning of at least four characters; None: the newest.
+
+        Raises:
+            StorageError: also when several runs begin like that.
+        """
+        with self._database.reading() as connection:
+            query = _newest_runs().limit(1)
+            if run_id is not None:
+                query = query.where(tables.runs.c.id.in_(self._run_ids(connection, run_id)))
+            row = next(queries.read_rows(connection, query), None)
+            if row is None:
+                return None
+            run = run_from_row(row)
+            visits = select(tables.visits.c.id).where(tables.visits.c.run_id == run.id)
+            found = queries.select_results(connection, visits)
+            return RunReport(run=run, results=tuple(result_from_rows(rows) for _, rows in found))
+
+    def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
+        """One host's results, newest run first."""
+        named = tables.visits.join(tables.hosts)
+        mine = _newest_runs().select_from(tables.runs.join(named)).where(tables.hosts.c.name == host)
+        visits = select(tables.visits.c.id).select_from(named).where(tables.hosts.c.name == host)
+        with self._database.reading() as connection:
+            runs = {row["id"]: run_from_row(row) for row in queries.read_rows(connection, mine.limit(limit))}
+            found = queries.select_results(connection, visits.where(tables.visits.c.run_id.in_(runs)))
+            results = {run_id: result_from_rows(rows) for run_id, rows in found}
+        return tuple((run, results[key]) for key, run in runs.items())
+
+    def body(self, run_id: str, host: str) -> bytes | None:
+        """The stored body of that visit, None when it brought none."""
+        query = (
+            select(tables.captures.c.body)
+            .join(tables.visits)
+            .join(tables.hosts)
+            .where(tables.visits.c.run_id == run_id, tables.hosts.c.name == host)
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else bytes(found)
+
+    def close(self) -> None:
+        """Release the database."""
+        self._database.engine.dispose()
+
+    def _run_ids(self, connection: Connection, start: str) -> list[str]:
+        found = queries.select_run_ids(connection, start)
+        if found == [clean_text(start)]:
+            return found
+        if len(start) < MIN_PREFIX:
+            return []
+        if len(found) > 1:
+            raise StorageError(
+                f"several runs begin with {start}, among them {', '.join(found)}; write more of it"
+            )
+        return found
+
+
+def open_store(url: str) -> SqlStore:
+    """The store at ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``, its schema brought up to date.
+
+    A SQLite file that is missing is created 0600 in folders of 0700. The caller closes the store.
+
+    Raises:
+        SettingsError: any other URL.
+        StorageError: the database cannot be used, is not fleet's, or comes from a newer fleet.
+    """
+    database = open_database(url)
+    try:
+        upgrade(database)
+    except BaseException:
+        database.engine.dispose()
+        raise
+    return SqlStore(database)
+
+
+def _newest_runs() -> Select[Any]:
+    return select(tables.runs).order_by(tables.runs.c.started_at.desc(), tables.runs.c.id.desc())

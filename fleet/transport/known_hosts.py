@@ -1,0 +1,116 @@
+"""Turns known_hosts files into an answer to: is this the key of that host?
+
+Plain and wildcard entries, @cert-authority and @revoked are matched by asyncssh's own reader. Hashed entries
+(one salt each, so no index by name is possible) are found by the key the server showed: only the few
+entries of that key are hashed, instead of all of the file for each host.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from fleet.errors import IdentityError
+from fleet.model.host import Host
+
+
+class KnownHosts:
+    """One known_hosts file, read once per run. Raises IdentityError when it cannot be read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        plain: list[str] = []
+        self._hashed: dict[bytes, list[str]] = {}
+        self._revoked_hashed: dict[bytes, list[str]] = {}
+        for line in _lines(path):
+            words = line.split()
+            index = self._revoked_hashed if words[0] == "@revoked" else self._hashed
+            at = 1 if words[0] == "@revoked" else 0
+            if words[at].startswith("|1|") and len(words) > at + 2:
+                index.setdefault(_blob(words[at + 2]), []).append(words[at])
+            else:
+                plain.append(line)
+        try:
+            self._plain = asyncssh.import_known_hosts("\n".join(plain))
+        except ValueError as error:
+            raise IdentityError(f"{path}: {error}") from error
+
+    def match(self, host: Host, peer: str) -> tuple[list[Any], ...]:
+        """What asyncssh asks: trusted keys, CA keys, revoked keys (and four lists for X.509)."""
+        port = host.port if host.port != 22 else None
+        found = [list(part) for part in self._plain.match(host.address, peer, port)]
+        if host.name != host.address:
+            for kept, more in zip(found, self._plain.match(host.name, "", port), strict=True):
+                kept.extend(more)
+        return tuple(found)
+
+    def is_known(self, host: Host, peer: str, key: asyncssh.SSHKey) -> bool:
+        """Whether a hashed entry of this key names the host, and none revokes it."""
+        names = _names(host, peer)
+        revoked = self._revoked_hashed.get(key.public_data, ())
+        if any(_matches(entry, names) for entry in revoked):
+            return False
+        return any(_matches(entry, names) for entry in self._hashed.get(key.public_data, ()))
+
+    def knows_other(self, host: Host, peer: str) -> bool:
+        """Whether the file holds any key of the host. Slow with hashed entries: for unknown keys only."""
+        if any(self.match(host, peer)[:3]):
+            return True
+        names = _names(host, peer)
+        return any(_matches(entry, names) for entries in self._hashed.values() for entry in entries)
+
+    def add(self, host: Host, key: asyncssh.SSHKey) -> None:
+        """Write down a new host's key, in one append, and trust it from now on."""
+        name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+        line = f"{name} {key.export_public_key().decode().strip()}\n"
+        try:
+            Path(self.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, line.encode())
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise IdentityError(f"cannot write the new key to {self.path}: {error.strerror}") from error
+        self._plain.load(line)
+
+
+def _lines(path: str) -> Iterable[str]:
+    try:
+        text = Path(path).read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise IdentityError(f"cannot read {path}: {error.strerror}") from error
+    stripped = (line.strip() for line in text.splitlines())
+    return [line for line in stripped if len(line.split()) > 1 and not line.startswith("#")]
+
+
+def _blob(word: str) -> bytes:
+    try:
+        return base64.b64decode(word, validate=True)
+    except binascii.Error:
+        return b""
+
+
+def _names(host: Host, peer: str) -> tuple[bytes, ...]:
+    plain = dict.fromkeys((host.name, host.address, peer))
+    if host.port == 22:
+        return tuple(name.encode() for name in plain)
+    return tuple(f"[{name}]:{host.port}".encode() for name in plain)
+
+
+def _matches(entry: str, names: tuple[bytes, ...]) -> bool:
+    """OpenSSH's HashKnownHosts: ``|1|salt|HMAC-SHA1(salt, name)``, both base64 (sshd(8), SSH_KNOWN_HOSTS)."""
+    words = entry.split("|")
+    if len(words) != 4:
+        return False
+    salt, digest = _blob(words[2]), _blob(words[3])
+    return any(hmac.compare_digest(hmac.digest(salt, name, "sha1"), digest) for name in names)

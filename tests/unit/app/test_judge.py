@@ -1,0 +1,200 @@
+"""Visits and findings into verdicts: what was not seen never looks well."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from fleet.app.judge import ACTIONS, first_sentence, judge
+from fleet.model.finding import Finding
+from fleet.model.pack import Condition, Item, Pack, Rule
+from fleet.model.visit import Capture, Failure, Visit
+from fleet.model.words import Observed, Phase, Privilege, Reason, Severity, State, Word
+
+PACK = Pack(
+    name="p",
+    items=(
+        Item(name="show", argv=("show",), required=True),
+        Item(name="show-text", argv=("show",), when="failed"),
+        Item(name="log", argv=("tail",), required=True),
+        Item(name="extra", argv=("df",)),
+    ),
+    rules=(),
+    digest="",
+)
+GONE = Failure(reason=Reason.UNREACHABLE, phase=Phase.CONNECT, message="refused")
+
+
+def capture(item: str, exit_code: int | None = 0, **more: object) -> Capture:
+    made = Capture(item=item, data=b"", privilege=Privilege.USER, exit_code=exit_code)
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def visit(*captures: Capture, complete: bool = True, failure: Failure | None = None) -> Visit:
+    return Visit(
+        started_at=datetime(2026, 3, 1, tzinfo=UTC),
+        duration_s=1.0,
+        captures=captures,
+        complete=complete,
+        failure=failure,
+    )
+
+
+def finding(
+    rule: str = "r", severity: Severity = Severity.ERROR, state: State = State.ACTIVE, remedy: str = "Do it."
+) -> Finding:
+    return Finding(
+        rule=rule,
+        rule_version=1,
+        code=None,
+        severity=severity,
+        state=state,
+        title="t",
+        cause="c",
+        remediation=remedy,
+        count=1,
+    )
+
+
+WHOLE = visit(capture("show"), capture("log"))
+
+
+def test_healthy_needs_every_required_item() -> None:
+    verdict = judge(WHOLE, (), PACK)
+    assert (verdict.word, verdict.observed, verdict.cause, verdict.action) == (
+        Word.HEALTHY,
+        Observed.FULL,
+        None,
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("log", "reason", "phase"),
+    [
+        (capture("log", 1, denied=True), Reason.PRIVILEGE, None),
+        (capture("log", 124), Reason.DEADLINE, Phase.EXEC),
+        (capture("log", 137), Reason.DEADLINE, Phase.EXEC),
+        (capture("log", 1, stderr=b"tail: Input/output error"), Reason.PARTIAL, None),
+        (capture("log", None, skipped="no sudo"), Reason.PARTIAL, None),
+        (capture("other"), Reason.PARTIAL, None),
+    ],
+)
+def test_a_required_item_that_was_not_read(log: Capture, reason: Reason, phase: Phase | None) -> None:
+    verdict = judge(visit(capture("show"), log), (), PACK)
+    assert (verdict.word, verdict.reason, verdict.phase) == (Word.NOT_OBSERVED, reason, phase)
+    assert verdict.observed is Observed.PARTIAL
+    assert verdict.message == "not read: log"
+    assert verdict.action == dict(ACTIONS)[reason]
+
+
+def test_a_file_that_does_not_exist_was_looked_at() -> None:
+    absent = capture("log", 1, stderr=b"tail: cannot open '/x': No such file or directory")
+    assert judge(visit(capture("show"), absent), (), PACK).word is Word.HEALTHY
+
+
+def test_a_fallback_stands_in_for_the_item_before_it() -> None:
+    old_agent = visit(capture("show", 1), capture("show-text"), capture("log"))
+    assert judge(old_agent, (), PACK).word is Word.HEALTHY
+    both_fail = visit(capture("show", 124), capture("show-text", 1), capture("log"))
+    assert judge(both_fail, (), PACK).reason is Reason.DEADLINE
+
+
+def test_what_needs_a_right_is_named_before_what_was_slow() -> None:
+    verdict = judge(visit(capture("show", 124), capture("log", 1, denied=True)), (), PACK)
+    assert (verdict.reason, verdict.message) == (Reason.PRIVILEGE, "not read: log")
+
+
+def test_without_the_end_mark_nobody_is_healthy() -> None:
+    verdict = judge(replace(WHOLE, complete=False), (), PACK)
+    assert (verdict.word, verdict.reason, verdict.observed) == (
+        Word.NOT_OBSERVED,
+        Reason.PARTIAL,
+        Observed.PARTIAL,
+    )
+
+
+def test_a_failure_is_its_own_reason() -> None:
+    verdict = judge(visit(complete=False, failure=GONE), (), PACK)
+    assert (verdict.word, verdict.reason, verdict.phase, verdict.message, verdict.observed) == (
+        Word.NOT_OBSERVED,
+        Reason.UNREACHABLE,
+        Phase.CONNECT,
+        "refused",
+        Observed.NONE,
+    )
+
+
+def test_findings_of_a_broken_visit_keep_their_word() -> None:
+    late = Failure(reason=Reason.DEADLINE, phase=Phase.TRANSFER, message="slow")
+    broken = visit(capture("show"), complete=False, failure=late)
+    verdict = judge(broken, (finding(),), PACK)
+    assert (verdict.word, verdict.observed, verdict.reason) == (Word.FAILING, Observed.PARTIAL, None)
+    assert judge(broken, (), PACK).reason is Reason.DEADLINE
+    assert judge(visit(complete=False, failure=GONE), (finding(),), PACK).word is Word.NOT_OBSERVED
+
+
+@pytest.mark.parametrize(
+    ("severity", "word"),
+    [
+        (Severity.CRITICAL, Word.FAILING),
+        (Severity.ERROR, Word.FAILING),
+        (Severity.WARNING, Word.DEGRADED),
+        (Severity.INFO, Word.HEALTHY),
+    ],
+)
+def test_the_worst_active_severity_gives_the_word(severity: Severity, word: Word) -> None:
+    verdict = judge(WHOLE, (finding(severity=severity), finding("i", Severity.INFO)), PACK)
+    assert (verdict.word, verdict.observed) == (word, Observed.FULL)
+
+
+def test_history_fails_nobody() -> None:
+    verdict = judge(WHOLE, (finding(state=State.HISTORICAL),), PACK)
+    assert (verdict.word, verdict.cause) == (Word.HEALTHY, None)
+
+
+def test_the_cause_is_what_explains_the_others() -> None:
+    symptom = Rule(
+        id="a",
+        version=1,
+        title="t",
+        severity=Severity.ERROR,
+        cause="c",
+        remediation="r",
+        source="s",
+        conditions=(Condition(field="x", op="exists", value="yes"),),
+        symptom_of=("clock",),
+    )
+    clock = finding("clock", Severity.WARNING, remedy="Set the clock with chrony. Then wait.")
+    verdict = judge(WHOLE, (finding("a"), clock), replace(PACK, rules=(symptom,)))
+    assert verdict.word is Word.FAILING
+    assert verdict.cause == clock
+    assert verdict.action == "Set the clock with chrony."
+
+
+def test_without_an_agent_its_files_are_not_missed() -> None:
+    verdict = judge(visit(capture("show", 127)), (finding("agent-not-installed"),), PACK)
+    assert (verdict.word, verdict.observed) == (Word.FAILING, Observed.FULL)
+
+
+def test_partial_findings_say_so() -> None:
+    verdict = judge(visit(capture("show")), (finding(severity=Severity.WARNING),), PACK)
+    assert (verdict.word, verdict.observed) == (Word.DEGRADED, Observed.PARTIAL)
+
+
+def test_every_reason_has_an_action() -> None:
+    assert {reason for reason, _ in ACTIONS} == set(Reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("One. Two.", "One."),
+        ("Run `a.b --x 1.5 y`. Then rest.", "Run `a.b --x 1.5 y`."),
+        ("No end", "No end"),
+    ],
+)
+def test_first_sentence(text: str, first: str) -> None:
+    assert first_sentence(text) == first

@@ -1,0 +1,190 @@
+"""Findings from records and facts: counted, timed, bounded, active or survived."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleet.classify.engine import Classifier
+from fleet.classify.evidence import MAX_TEXT, harmless
+from fleet.model.finding import Finding
+from fleet.model.observation import (
+    AgentState,
+    CommandRun,
+    Fact,
+    Level,
+    Log,
+    LogRecord,
+    Observation,
+    Outcome,
+)
+from fleet.model.pack import Condition, Message, Pack, Rule
+from fleet.model.words import OS, Severity, State
+from fleet.packs.load import load_pack
+
+T0 = datetime(2026, 3, 1, 8, tzinfo=UTC)
+MESSAGE = Rule(
+    id="blocked",
+    version=3,
+    title="Blocked",
+    severity=Severity.ERROR,
+    cause="c",
+    remediation="r",
+    source="s",
+    messages=(Message(anchors=("Forbidden",), pattern=r"host\S* forbidden"),),
+)
+CODE = replace(MESSAGE, id="AZCM0042", code="AZCM0042", outcome="AZCM0042", messages=())
+STATE = replace(
+    MESSAGE,
+    id="skewed",
+    messages=(),
+    conditions=(Condition(field="clock.skew_s", op="above", value="120"),),
+    unless=(Condition(field="clock.trusted", op="is", value="no"),),
+)
+PACK = Pack(name="p", items=(), rules=(CODE, MESSAGE, STATE), digest="")
+SHIPPED = Classifier(load_pack())
+
+
+def record(line: int, text: str = "host: Forbidden", minutes: int | None = None, **more: object) -> LogRecord:
+    at = None if minutes is None else T0 + timedelta(minutes=minutes)
+    return replace(LogRecord(line=line, level=Level.INFO, text=text, at=at), **more)  # type: ignore[arg-type]
+
+
+def run(outcome: Outcome, *, command: str = "connect", current: bool = True, minutes: int = 0) -> CommandRun:
+    at = T0 + timedelta(minutes=minutes)
+    return CommandRun(command=command, first_line=1, outcome=outcome, last_at=at, current=current)
+
+
+def classify(*records: LogRecord, runs: tuple[CommandRun, ...] = (), **more: object) -> tuple[Finding, ...]:
+    log = Log(source="log.azcmagent", records=records, runs=runs)
+    return Classifier(PACK).classify(replace(Observation(logs=(log,)), **more))  # type: ignore[arg-type]
+
+
+def test_a_message_is_found_counted_and_timed() -> None:
+    (finding,) = classify(record(2, minutes=1), record(1, minutes=5), record(9, "host: fine, not Forbidden"))
+    assert (finding.rule, finding.rule_version, finding.code) == ("blocked", 3, None)
+    assert (finding.state, finding.count) == (State.ACTIVE, 2)
+    assert finding.first_seen_at == T0 + timedelta(minutes=1)
+    assert finding.last_seen_at == T0 + timedelta(minutes=5)
+    assert [(e.source, e.line, e.text) for e in finding.evidence] == [
+        ("log.azcmagent", 2, "host: Forbidden"),
+        ("log.azcmagent", 1, "host: Forbidden"),
+    ]
+
+
+def test_the_newest_five_lines_are_the_evidence() -> None:
+    (finding,) = classify(*(record(n, minutes=20 - n) for n in range(1, 10)))
+    assert finding.count == 9
+    assert [evidence.line for evidence in finding.evidence] == [5, 4, 3, 2, 1]
+
+
+def test_a_code_counts_only_as_an_outcome() -> None:
+    assert classify(record(1, "AZCM0042: explained")) == ()
+    (finding,) = classify(record(1, "Exit Code: AZCM0042", code="AZCM0042"))
+    assert finding.code == "AZCM0042"
+
+
+@pytest.mark.parametrize(
+    ("command_run", "state"),
+    [
+        (run(Outcome.FAILURE), State.ACTIVE),
+        (run(Outcome.UNKNOWN), State.ACTIVE),
+        (run(Outcome.SUCCESS), State.HISTORICAL),
+        (run(Outcome.FAILURE, current=False), State.HISTORICAL),
+    ],
+)
+def test_the_runs_outcome_decides(command_run: CommandRun, state: State) -> None:
+    (finding,) = classify(record(1, run=0), runs=(command_run,))
+    assert finding.state is state
+
+
+def test_survived_and_active_are_two_findings() -> None:
+    runs = (run(Outcome.SUCCESS), run(Outcome.FAILURE))
+    found = classify(record(1, run=0), record(2, run=1), runs=runs)
+    assert {(f.state, f.evidence[0].line) for f in found} == {(State.HISTORICAL, 1), (State.ACTIVE, 2)}
+
+
+@pytest.mark.parametrize(
+    ("command_run", "beat_minutes", "status", "state"),
+    [
+        (run(Outcome.FAILURE, minutes=3), 4, "Connected", State.HISTORICAL),
+        (run(Outcome.FAILURE, minutes=3), 2, "Connected", State.ACTIVE),
+        (run(Outcome.FAILURE, minutes=3), 4, "Disconnected", State.ACTIVE),
+        (run(Outcome.FAILURE, command="disconnect", minutes=3), 4, "Connected", State.ACTIVE),
+        (run(Outcome.UNKNOWN, command="", minutes=30), 4, "Connected", State.HISTORICAL),
+        (None, 4, "Connected", State.HISTORICAL),
+        (None, 0, "Connected", State.ACTIVE),
+    ],
+)
+def test_a_later_heartbeat_makes_history(
+    command_run: CommandRun | None, beat_minutes: int, status: str, state: State
+) -> None:
+    agent = AgentState(status=status, last_heartbeat_at=T0 + timedelta(minutes=beat_minutes))
+    runs = (command_run,) if command_run else ()
+    (finding,) = classify(record(1, minutes=1, run=0 if runs else None), runs=runs, agent=agent)
+    assert finding.state is state
+
+
+def test_without_any_time_a_heartbeat_proves_nothing() -> None:
+    agent = AgentState(status="Connected", last_heartbeat_at=T0)
+    (finding,) = classify(record(1), agent=agent)
+    assert finding.state is State.ACTIVE
+
+
+def test_a_rule_for_one_system_is_silent_on_another() -> None:
+    pack = replace(PACK, rules=(replace(MESSAGE, os=OS.WINDOWS),))
+    log = Log(source="x", records=(record(1),))
+    on = {os: Classifier(pack).classify(Observation(os=os, logs=(log,))) for os in (*OS, None)}
+    assert [len(on[os]) for os in (OS.WINDOWS, OS.LINUX, None)] == [1, 0, 1]
+
+
+def test_state_findings_name_fact_and_value() -> None:
+    facts = (Fact(name="clock.skew_s", value="130", source="host.clock"),)
+    (finding,) = classify(facts=facts)
+    assert (finding.rule, finding.state, finding.count) == ("skewed", State.ACTIVE, 1)
+    assert [(e.source, e.line, e.text) for e in finding.evidence] == [("host.clock", 0, "clock.skew_s = 130")]
+    assert classify(facts=(*facts, Fact(name="clock.trusted", value="no"))) == ()
+
+
+def test_anchors_are_the_literals_of_all_messages() -> None:
+    assert Classifier(PACK).anchors == ["forbidden"]
+
+
+def test_evidence_is_safe_for_a_terminal() -> None:
+    assert harmless("a\x1b[31mred\x1b[0m\x1b]0;title\x07b") == "aredb"
+    assert harmless("one\ntwo\tthree\r\n") == "one two three"
+    assert harmless("\u202eevil\u2066\x00\x9b2J\x1b\ud800") == "\ufffdevil\ufffd\ufffd\ufffd2J\ufffd\ufffd"
+    assert harmless("x" * 5000) == "x" * (MAX_TEXT - 1) + "…"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            lambda text, code, number: record(1, text, code=code, run=number),
+            st.text() | st.sampled_from(["https://login.windows.net/x: Forbidden \ud800", "AADSTS700016"]),
+            st.none() | st.sampled_from(["AZCM0042", "AZCM0000", "AZCM9999"]),
+            st.none() | st.integers(0, 3),
+        )
+    ),
+    st.lists(st.builds(run, st.sampled_from(Outcome), current=st.booleans()), max_size=2),
+    st.dictionaries(
+        st.sampled_from(["agent.status", "clock.skew_s", "agent.version"]), st.text(), max_size=3
+    ),
+)
+def test_any_observation_is_classified(
+    records: list[LogRecord], runs: list[CommandRun], facts: dict[str, str]
+) -> None:
+    log = Log(source="x", records=tuple(records), runs=tuple(runs))
+    read = tuple(Fact(name=name, value=value) for name, value in facts.items())
+    found = SHIPPED.classify(Observation(logs=(log,), facts=read))
+    assert len({(f.rule, f.state) for f in found}) == len(found)
+    for finding in found:
+        for evidence in finding.evidence:
+            assert len(evidence.text) <= MAX_TEXT
+            assert not {unicodedata.category(char) for char in evidence.text} & {"Cc", "Cs", "Zl", "Zp"}

@@ -1,0 +1,109 @@
+"""Framing takes any bytes, and no log line can fake a frame."""
+
+from __future__ import annotations
+
+import gzip
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.collect.framing import find_header, inflate, parse_frames
+from fleet.model.pack import Item
+from fleet.model.words import Privilege
+
+NONCE = "0f" * 16
+ITEMS = {
+    "log": Item(name="log", argv=("tail",), max_bytes=8, newest=True),
+    "show": Item(name="show", argv=("azcmagent",), max_bytes=8),
+}
+
+
+def frames(*lines: bytes) -> bytes:
+    return b"".join(b"\n" + NONCE.encode() + b" " + line for line in lines)
+
+
+def test_a_whole_answer() -> None:
+    plain = frames(b"begin log root\nabc\n", b"end log 0\nwarned", b"skip show connected\n", b"done 2\n")
+    parsed = parse_frames(plain, NONCE, ITEMS)
+    assert parsed.complete
+    log, show = parsed.captures
+    assert (log.data, log.exit_code, log.privilege, log.cut) == (b"abc\n", 0, Privilege.ROOT, False)
+    assert log.stderr == b"warned"
+    assert (show.exit_code, show.skipped) == (None, "connected\n".strip())
+
+
+def test_a_cut_keeps_the_wanted_end() -> None:
+    plain = frames(
+        b"begin log user\n123456789", b"end log 0\n", b"begin show user\n123456789", b"end show 0\n"
+    )
+    log, show = parse_frames(plain, NONCE, ITEMS).captures
+    assert (log.data, log.cut) == (b"23456789", True)
+    assert (show.data, show.cut) == (b"12345678", True)
+
+
+def test_a_log_cannot_fake_a_frame() -> None:
+    fake = b"\n" + b"11" * 16 + b" end log 0\n"
+    parsed = parse_frames(frames(b"begin log user\n" + fake, b"end log 1\n", b"done 1\n"), NONCE, ITEMS)
+    assert parsed.captures[0].exit_code == 1
+    assert len(parsed.captures) == 1
+
+
+def test_without_the_end_frame_it_is_not_complete() -> None:
+    parsed = parse_frames(frames(b"begin log user\nab"), NONCE, ITEMS)
+    assert not parsed.complete
+    assert parsed.captures[0].cut
+    assert parsed.captures[0].exit_code == 255
+
+
+def test_a_lost_section_is_not_complete() -> None:
+    assert not parse_frames(frames(b"begin log user\na", b"end log 0\n", b"done 2\n"), NONCE, ITEMS).complete
+
+
+def test_refused_reads_are_told_apart_from_failed_ones() -> None:
+    denied = frames(b"begin log user\n", b"end log 1\ntail: cannot open: Permission denied")
+    failed = frames(b"begin log user\n", b"end log 1\ntail: cannot open: No such file or directory")
+    assert parse_frames(denied, NONCE, ITEMS).captures[0].denied
+    assert not parse_frames(failed, NONCE, ITEMS).captures[0].denied
+
+
+def test_the_header_is_found_behind_a_talkative_shell() -> None:
+    data = b"Welcome!\n\n" + NONCE.encode() + b" FLEET1 gzip 1700000000\nrest"
+    header = find_header(data, NONCE)
+    assert header is not None
+    assert (header.is_gzip, header.epoch_s, data[header.end :]) == (True, 1700000000, b"rest")
+
+
+def test_a_bomb_is_bounded() -> None:
+    assert len(inflate(gzip.compress(b"\0" * 10_000_000), limit=1000)) == 1000
+
+
+def test_damage_keeps_what_came_before() -> None:
+    whole = gzip.compress(bytes(range(256)) * 400, compresslevel=0)
+    assert inflate(whole[:20_000] + b"\xff" * 100).startswith(bytes(range(256)) * 10)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_make_frames(data: bytes) -> None:
+    parse_frames(data, NONCE, ITEMS)
+    find_header(data, NONCE)
+    inflate(data, 1000)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"begin log user\n", b"end log 0\n", b"end log\n", b"done 1\n", b"skip show x\n", b"x"]
+        )
+    )
+)
+def test_any_order_of_frames(lines: list[bytes]) -> None:
+    parse_frames(frames(*lines), NONCE, ITEMS)
+
+
+@given(st.binary(max_size=300))
+def test_binary_survives(data: bytes) -> None:
+    items = {"log": Item(name="log", argv=("tail",), max_bytes=1000)}
+    plain = frames(b"begin log user\n" + data, b"end log 0\n", b"done 1\n")
+    parsed = parse_frames(plain, NONCE, items)
+    assert parsed.complete
+    assert parsed.captures[0].data == data

@@ -1,0 +1,59 @@
+"""A wrong password reaches two hosts and no more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fleet.collect.guard import PasswordGuard
+from fleet.errors import CredentialError
+
+
+async def try_on(guard: PasswordGuard, accepted: bool | None, running: list[int] | None = None) -> str:
+    try:
+        async with guard.attempt("login", "ops", "pw") as permit:
+            if running is not None:
+                running[0] += 1
+                running[1] = max(running)
+                await asyncio.sleep(0)
+                running[0] -= 1
+            if accepted is True:
+                permit.accepted()
+            if accepted is False:
+                permit.refused()
+            return "tried"
+    except CredentialError:
+        return "suspended"
+
+
+async def test_wrong_for_all_two_attempts_arrive() -> None:
+    guard = PasswordGuard()
+    outcomes = await asyncio.gather(*(try_on(guard, accepted=False) for _ in range(50)))
+    assert outcomes.count("tried") == 2
+    assert outcomes.count("suspended") == 48
+
+
+async def test_unproven_goes_one_host_at_a_time() -> None:
+    running = [0, 0]
+    guard = PasswordGuard()
+    await asyncio.gather(*(try_on(guard, None, running) for _ in range(10)))
+    assert running[1] == 1
+
+
+async def test_after_a_success_a_refusal_is_that_hosts_own_trouble() -> None:
+    guard = PasswordGuard()
+    assert await try_on(guard, accepted=False) == "tried"
+    assert await try_on(guard, accepted=True) == "tried"
+    assert [await try_on(guard, accepted=False) for _ in range(5)] == ["tried"] * 5
+
+
+async def test_sudo_and_login_are_told_apart() -> None:
+    guard = PasswordGuard()
+    for _ in range(2):
+        await try_on(guard, accepted=False)
+    async with guard.attempt("sudo", "ops", "pw") as permit:
+        permit.accepted()
+    with pytest.raises(CredentialError, match="suspended"):
+        async with guard.attempt("login", "ops", "pw"):
+            pass
