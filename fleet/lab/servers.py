@@ -7,8 +7,8 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,27 +100,30 @@ async def start_lab(descriptions: Sequence[HostDescription], folder: Path) -> As
     if len({host.name for host in descriptions}) != len(descriptions):
         raise ValueError("two hosts of the lab have the same name")
     folder = _make_folder(folder)
-    logger = logging.getLogger("asyncssh")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     hosts: list[_LabHost] = []
-    secrets = [folder / KEY_FILE]
-    try:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.callback(_clean, folder, descriptions)
         client = asyncssh.generate_private_key("ssh-ed25519")
         write_secret(folder / KEY_FILE, client.export_private_key())
         now = datetime.now(UTC)
         for description in descriptions:
             tree = build_tree(description, folder / _TREES / description.name, now)
             hosts.append(_LabHost(description, tree, client.export_public_key()))
+            stack.push_async_callback(hosts[-1].close)
             await hosts[-1].open()
-        secrets += _hand_out(folder, hosts)
+        _hand_out(folder, hosts)
         yield Lab(folder, hosts)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("asyncssh")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
     finally:
-        for host in hosts:
-            await host.close()
-        for path in secrets:
-            path.unlink(missing_ok=True)
-        shutil.rmtree(folder / _TREES, ignore_errors=True)
         logger.setLevel(level)
 
 
@@ -129,14 +132,18 @@ def _make_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _hand_out(folder: Path, hosts: Sequence[_LabHost]) -> list[Path]:
-    """Write what an operator has; the files with passwords are returned."""
+def _hand_out(folder: Path, hosts: Sequence[_LabHost]) -> None:
     write_known_hosts(folder, ((host.port, host.advertised_key) for host in hosts))
-    descriptions = [host.description for host in hosts]
-    write_inventory(folder, descriptions, {host.description.name: host.port for host in hosts})
-    return [
-        folder / f"{host.name}.{kind}" for host in descriptions for kind in ("password", "become_password")
-    ]
+    ports = {host.description.name: host.port for host in hosts}
+    write_inventory(folder, [host.description for host in hosts], ports)
+
+
+def _clean(folder: Path, descriptions: Sequence[HostDescription]) -> None:
+    (folder / KEY_FILE).unlink(missing_ok=True)
+    for host in descriptions:
+        for kind in ("password", "become_password"):
+            (folder / f"{host.name}.{kind}").unlink(missing_ok=True)
+    shutil.rmtree(folder / _TREES, ignore_errors=True)
 
 
 class _LabHost:
@@ -217,7 +224,12 @@ class _LabHost:
         self.counters.commands.append(client.command or "")
         task = asyncio.ensure_future(self._run(client))
         self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        # One that failed stays, so that closing raises its error.
+        if task.cancelled() or task.exception() is None:
+            self._runs.discard(task)
 
     async def _run(self, client: asyncssh.SSHServerProcess[bytes]) -> None:
         fault = self.description.fault

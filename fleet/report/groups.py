@@ -137,7 +137,8 @@ def _gap_group(message: str, results: Sequence[HostResult]) -> GapGroup:
         reason=reason,
         phase=verdict.phase,
         message=clean(verdict.message if alone else message),
-        action=clean(verdict.action if alone else _general(verdict.action, results[0])) or default_action(reason),
+        action=clean(verdict.action if alone else _general(verdict.action, results[0]))
+        or default_action(reason),
         hosts=tuple(clean(result.host.name) for result in results),
     )
 

@@ -123,7 +123,9 @@ def _headline(total: int, missing: int) -> str:
     if missing == total:
         return f"Nothing was observed. This run says nothing about any of its {count_hosts(total)}."
     if missing:
-        return f"{total - missing} of {total} hosts were observed. Nothing is known about the other {missing}."
+        return (
+            f"{total - missing} of {total} hosts were observed. Nothing is known about the other {missing}."
+        )
     return "The one host was observed." if total == 1 else f"All {total} hosts were observed."
 
 

@@ -16,6 +16,7 @@ from fleet.report.text import clean, format_utc
 
 SCHEMA = "fleet.report/1"
 
+
 class JsonWriter:
     """Writes ``report.json``."""
 

@@ -76,7 +76,7 @@ def replace_visits(connection: Connection, rows: Sequence[tuple[int, ResultRows,
 
 
 def select_results(connection: Connection, visits: Select[Any]) -> Iterator[tuple[str, ResultRows]]:
-    """The run's id and the rows of each visit whose id the query selects, in inventory order; four statements."""
+    """The run's id and the rows of each visit whose id the query selects, in inventory order: four reads."""
     agents = _of_visits(connection, tables.agent_states, visits)
     services = _of_visits(connection, tables.services, visits)
     findings = _of_visits(connection, tables.findings, visits)
@@ -102,7 +102,9 @@ def select_results(connection: Connection, visits: Select[Any]) -> Iterator[tupl
 
 def read_rows(connection: Connection, query: Select[Any]) -> Iterator[Row]:
     """The query's rows by column name."""
-    return (row._asdict() for row in connection.execute(query))
+    found = connection.execute(query)
+    names = tuple(found.keys())
+    return (dict(zip(names, row, strict=True)) for row in found.all())
 
 
 def select_run_ids(connection: Connection, start: str) -> list[str]:

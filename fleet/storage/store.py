@@ -123,8 +123,7 @@ class SqlStore:
         """The stored body of that visit, None when it brought none."""
         query = (
             select(tables.captures.c.body)
-            .join(tables.visits)
-            .join(tables.hosts)
+            .select_from(tables.captures.join(tables.visits).join(tables.hosts))
             .where(tables.visits.c.run_id == run_id, tables.hosts.c.name == host)
         )
         with self._database.reading() as connection:

@@ -102,7 +102,7 @@ def make_user() -> None:
 
 def sshd_config(folder: Path, port: int) -> str:
     (folder / "authorized_keys").write_text((folder / "client.pub").read_text())
-    os.chmod(folder / "authorized_keys", 0o644)
+    (folder / "authorized_keys").chmod(0o644)
     for parent in (folder, *folder.parents):
         if parent != Path("/") and str(parent).startswith("/tmp/pytest"):
             parent.chmod(0o755)
@@ -131,9 +131,15 @@ def mounts() -> str:
     for number in range(1, HOSTS + 1):
         host, tree = ROOT / f"host{number}", ROOT / f"tree{number}"
         host.mkdir(parents=True, exist_ok=True)
-        lines.append(f"mount --rbind / {host}")
-        for name in ("var/opt", "usr/local/bin", "etc/sudoers.d"):
-            lines.append(f"mkdir -p {tree}/{name} && mount --bind {tree}/{name} {host}/{name}")
+        # Not recursive: each bind would hold all the binds before it.
+        lines += [
+            f"mount --bind / {host}",
+            *(f"mount --bind /{name} {host}/{name}" for name in ("proc", "dev")),
+        ]
+        lines += [
+            f"mkdir -p {tree}/{name} && mount --bind {tree}/{name} {host}/{name}"
+            for name in ("var/opt", "usr/local/bin", "etc/sudoers.d")
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -145,7 +151,7 @@ def make_tree(number: int, tree: Path) -> None:
     rules = tree / "etc/sudoers.d"
     for folder in (logs, programs, rules):
         folder.mkdir(parents=True)
-    os.chmod(tree / "var/opt/azcmagent", 0o700)
+    (tree / "var/opt/azcmagent").chmod(0o700)
     (logs / "himds.log").write_text(line("info", "Heartbeat sent"))
     (logs / "azcmagent.log").write_text(connect_log(failed=41 <= number <= 44))
     himds = "inactive" if 45 <= number <= 47 else "active"
@@ -155,7 +161,7 @@ def make_tree(number: int, tree: Path) -> None:
     else:
         shutil.rmtree(tree / "var/opt/azcmagent")
     (rules / "fleet").write_text(sudo_rule(number))
-    os.chmod(rules / "fleet", 0o440)
+    (rules / "fleet").chmod(0o440)
 
 
 def sudo_rule(number: int) -> str:

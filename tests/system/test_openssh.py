@@ -14,7 +14,7 @@ from tests.system.conftest import HOSTS, PASSWORD, USER, Estate
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sshd")]
 
-type Rows = dict[str, dict[str, str]]
+Rows = dict[str, dict[str, str]]
 
 
 def known_hosts(estate: Estate, folder: Path, *, key: Path | None = None) -> Path:

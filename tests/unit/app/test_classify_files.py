@@ -109,4 +109,4 @@ def test_the_json_document() -> None:
     ]
     assert finding["code"] is None
     assert finding["first_seen_at"] == finding["last_seen_at"] == "2026-03-01T08:00:01+00:00"
-    assert finding["evidence"] == [{"line": 2, "text": 'AADSTS700016: gone Application Id="1"'}]
+    assert finding["evidence"] == [{"line": 2, "text": 'AADSTS700016: gone  Application Id="1"'}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_other_paths_stay() -> None:
 def test_pieces_give_what_the_whole_gives(text: bytes, cuts: list[int]) -> None:
     stream = Rewriter(TREE)
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    pieces = [stream.feed(text[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stream.feed(text[start:end]) for start, end in pairwise(edges)]
     assert b"".join((*pieces, stream.end())) == rewrite(text, TREE)
 
 

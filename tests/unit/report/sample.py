@@ -35,7 +35,9 @@ CREATE = Finding(
     count=3,
     first_seen_at=START - timedelta(days=2),
     last_seen_at=START - timedelta(hours=1),
-    evidence=(Evidence(source="azcmagent.log", line=120, text="level=error AZCM0042: Failed to Create Resource"),),
+    evidence=(
+        Evidence(source="azcmagent.log", line=120, text="level=error AZCM0042: Failed to Create Resource"),
+    ),
 )
 STOPPED = replace(
     CREATE,
@@ -70,7 +72,9 @@ def make_host(name: str, address: str = "192.0.2.1", *groups: str) -> Host:
 def make_result(name: str, word: Word, *findings: Finding, address: str = "192.0.2.1") -> HostResult:
     """An observed host whose first finding is the cause unless it is healthy."""
     cause = findings[0] if findings and word is not Word.HEALTHY else None
-    verdict = Verdict(word=word, observed=Observed.FULL, cause=cause, action=cause.remediation if cause else "")
+    verdict = Verdict(
+        word=word, observed=Observed.FULL, cause=cause, action=cause.remediation if cause else ""
+    )
     return HostResult(
         host=make_host(name, address, "db" if name.startswith("db") else "web"),
         verdict=verdict,

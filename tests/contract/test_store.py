@@ -1,0 +1,293 @@
+"""One suite for every database a store may live in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event, text
+
+from fleet.errors import StorageError
+from fleet.model.finding import Evidence, Finding
+from fleet.model.host import Host, SecretRef
+from fleet.model.observation import AgentState, Service
+from fleet.model.report import HostResult, Run, Verdict
+from fleet.model.visit import Timing
+from fleet.model.words import Become, Observed, Phase, Reason, Severity, State, Word
+from fleet.ports import Store
+from fleet.storage import SqlStore, open_store
+from fleet.storage.database import open_database
+from fleet.storage.tables import VERSION_TABLE, metadata
+
+AT = datetime(2026, 3, 29, 1, 30, 0, 123456, tzinfo=UTC)
+HOSTS = tuple(
+    Host(
+        name=name,
+        address=f"{name}.example.com",
+        port=2222,
+        user="ops",
+        groups=("web",),
+        labels=(("site", "b"),),
+    )
+    for name in ("web2", "db1", "web1")
+)
+
+
+def a_run(key: str = "run-0001", *, minutes: int = 0) -> Run:
+    return Run(
+        id=key,
+        inventory="fleet.yaml",
+        started_at=AT + timedelta(minutes=minutes),
+        selected=len(HOSTS),
+        fleet_version="0.1.0",
+        pack_digest="d" * 64,
+        script_sha256="e" * 64,
+    )
+
+
+def a_finding(rule: str, words: str = "line") -> Finding:
+    return Finding(
+        rule=rule,
+        rule_version=2,
+        code="AZCM0042",
+        severity=Severity.ERROR,
+        state=State.ACTIVE,
+        title="title",
+        cause="cause",
+        remediation="do this",
+        count=3,
+        first_seen_at=AT - timedelta(days=1),
+        last_seen_at=AT,
+        evidence=(
+            Evidence(source="azcmagent.log", line=7, text=words),
+            Evidence(source="x", line=0, text="ü"),
+        ),
+    )
+
+
+def a_result(host: Host, words: str = "line") -> HostResult:
+    findings = (a_finding("second", words), a_finding("first", words))
+    return HostResult(
+        host=host,
+        verdict=Verdict(word=Word.FAILING, observed=Observed.PARTIAL, cause=findings[0], action="go"),
+        findings=findings,
+        os_name="Debian GNU/Linux 12 (bookworm)",
+        agent=AgentState(installed=True, status="Disconnected", last_heartbeat_at=AT),
+        services=tuple(
+            Service(name=name, unit=f"{name}.service", restarts=1) for name in ("himds", "extd", "gcad")
+        ),
+        started_at=AT,
+        duration_s=0.1 + 0.2,
+        clock_offset_s=-1e-9,
+        timings=(Timing(phase=Phase.CONNECT, seconds=0.1), Timing(phase=Phase.EXEC, seconds=1 / 3)),
+    )
+
+
+def the_results(store: Store, run_id: str | None = None) -> tuple[HostResult, ...]:
+    report = store.load(run_id)
+    assert report is not None
+    return report.results
+
+
+def test_every_selected_host_is_skipped_until_its_visit_replaces_it(store: SqlStore) -> None:
+    store.begin(a_run(), HOSTS)
+    begun = the_results(store)
+    assert [result.host for result in begun] == list(HOSTS)
+    assert {result.verdict.reason for result in begun} == {Reason.SKIPPED}
+    assert store.body("run-0001", "db1") is None
+    store.save("run-0001", [(a_result(HOSTS[1]), b"\x1f\x8b\x00body")])
+    assert the_results(store) == (begun[0], a_result(HOSTS[1]), begun[2])
+    assert store.body("run-0001", "db1") == b"\x1f\x8b\x00body"
+
+
+def test_saving_twice_is_saving_once_and_the_last_save_counts(store: SqlStore) -> None:
+    store.begin(a_run(), HOSTS)
+    batch = [(a_result(host), host.name.encode()) for host in HOSTS]
+    store.save("run-0001", batch)
+    once = store.load("run-0001")
+    store.save("run-0001", batch)
+    assert store.load("run-0001") == once
+    verdict = Verdict(
+        word=Word.NOT_OBSERVED, observed=Observed.NONE, reason=Reason.DEADLINE, phase=Phase.EXEC
+    )
+    failed = HostResult(host=HOSTS[0], verdict=verdict)
+    store.save("run-0001", [(a_result(HOSTS[0]), b"old"), (failed, b"")])
+    assert the_results(store)[0] == failed
+    assert store.body("run-0001", HOSTS[0].name) is None
+
+
+def test_a_host_is_kept_as_shown_without_its_credentials(store: SqlStore) -> None:
+    secret = SecretRef(scheme="env", target="PW")
+    full = replace(HOSTS[0], password=secret, become=Become.READS, become_password=secret, key_file="/k")
+    store.begin(a_run(), [full])
+    store.save("run-0001", [(a_result(full), b"")])
+    assert the_results(store) == (a_result(HOSTS[0]),)
+
+
+def test_what_a_host_says_is_stored_whatever_it_says(store: SqlStore) -> None:
+    store.begin(a_run(), HOSTS[:1])
+    hostile = replace(
+        a_result(HOSTS[0], "a\x00b\ud800c'; DROP TABLE visits; --"),
+        os_name="\x00",
+        agent=AgentState(
+            last_heartbeat_at=datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+            error_details="\udcff",
+        ),
+        services=(
+            Service(
+                name="himds",
+                unit="",
+                restarts=10**30,
+                since_at=datetime.max.replace(tzinfo=timezone(-timedelta(1) / 2)),
+            ),
+        ),
+        clock_offset_s=float("nan"),
+        duration_s=float("inf"),
+    )
+    store.save("run-0001", [(hostile, b"")])
+    (kept,) = the_results(store)
+    assert kept.findings[0].evidence[0].text == "a\ufffdb\ufffdc'; DROP TABLE visits; --"
+    assert (kept.os_name, kept.agent.error_details) == ("\ufffd", "\ufffd")
+    assert kept.agent.last_heartbeat_at == datetime(1, 1, 1, tzinfo=UTC)
+    assert kept.services[0].restarts == 2**63 - 1
+    assert kept.services[0].since_at == datetime.max.replace(tzinfo=UTC)
+    assert (kept.duration_s, kept.clock_offset_s) == (None, None)
+
+
+def test_a_cause_outside_the_findings_comes_back(store: SqlStore) -> None:
+    lone = replace(a_result(HOSTS[0]), findings=())
+    store.begin(a_run(), HOSTS[:1])
+    store.save("run-0001", [(lone, b"")])
+    assert the_results(store) == (lone,)
+
+
+def test_instants_come_back_aware_in_utc_whatever_their_zone(store: SqlStore) -> None:
+    run = replace(a_run(), started_at=AT.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    store.begin(run, HOSTS)
+    (kept,) = store.runs(1)
+    assert kept == run
+    assert kept.started_at.tzinfo is UTC
+
+
+def test_the_end_is_written(store: SqlStore) -> None:
+    store.begin(a_run(), HOSTS)
+    ended = replace(a_run(), ended_at=AT + timedelta(hours=1), exit_code=1, warnings=("a", "b"))
+    store.end(ended)
+    assert store.runs(5) == (ended,)
+
+
+def test_runs_are_found_newest_first_by_id_and_by_beginning(store: SqlStore) -> None:
+    assert store.load(None) is None
+    for key, minutes in (("aaaa-1", 0), ("aaaa-2", 2), ("bbb_b", 1)):
+        store.begin(a_run(key, minutes=minutes), HOSTS)
+    assert [run.id for run in store.runs(2)] == ["aaaa-2", "bbb_b"]
+    found = {word: store.load(word) for word in (None, "aaaa-1", "bbb_", "bbb", "BBB_", "bb%b", "\x00zzz")}
+    ids = [report.run.id if report else None for report in found.values()]
+    assert ids == ["aaaa-2", "aaaa-1", "bbb_b", None, None, None, None]
+    with pytest.raises(StorageError, match="aaaa-1, aaaa-2"):
+        store.load("aaaa")
+
+
+def test_history_is_one_host_newest_first(store: SqlStore) -> None:
+    for number in range(3):
+        run_id = f"run-{number}"
+        store.begin(a_run(run_id, minutes=number), HOSTS)
+        store.save(run_id, [(a_result(HOSTS[0], run_id), b""), (a_result(HOSTS[1], "other"), b"")])
+    found = store.history("web2", 2)
+    assert [(run.id, result) for run, result in found] == [
+        ("run-2", a_result(HOSTS[0], "run-2")),
+        ("run-1", a_result(HOSTS[0], "run-1")),
+    ]
+    assert store.history("nobody", 2) == ()
+
+
+def test_what_never_began_is_refused_and_nothing_of_the_batch_stays(store: SqlStore) -> None:
+    store.begin(a_run(), HOSTS[:1])
+    before = store.load(None)
+    with pytest.raises(StorageError, match="web1"):
+        store.save("run-0001", [(a_result(HOSTS[0]), b""), (a_result(HOSTS[2]), b"")])
+    with pytest.raises(StorageError, match="did not begin"):
+        store.end(a_run("run-0002"))
+    with pytest.raises(StorageError, match="holds that already"):
+        store.begin(a_run(), HOSTS)
+    assert store.load(None) == before
+
+
+def test_the_mask_key_is_the_same_for_the_life_of_the_store(store: SqlStore, url: str) -> None:
+    key = store.mask_key()
+    other = open_store(url)
+    assert len(key) == 32
+    assert other.mask_key() == store.mask_key() == key
+    other.close()
+
+
+def test_a_second_reader_sees_what_was_saved_while_the_first_writes(store: SqlStore, url: str) -> None:
+    store.begin(a_run(), HOSTS)
+    reader, database = open_store(url), open_database(url)
+    with database.writing() as connection:
+        connection.execute(text("DELETE FROM visits"))
+        assert len(the_results(reader)) == len(HOSTS)
+    assert the_results(reader) == ()
+    reader.close()
+    database.engine.dispose()
+
+
+def test_reading_a_run_takes_five_statements_however_many_hosts(store: SqlStore, url: str) -> None:
+    store.begin(a_run(), HOSTS)
+    store.save("run-0001", [(a_result(host), b"") for host in HOSTS])
+    database = open_database(url)
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    assert len(the_results(SqlStore(database))) == len(HOSTS)
+    assert sum(statement.startswith("SELECT") for statement in statements) == 5
+    database.engine.dispose()
+
+
+def test_the_migrations_end_at_the_tables(store: SqlStore, url: str) -> None:
+    database = open_database(url)
+    with database.reading() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert compare_metadata(context, metadata) == []
+    database.engine.dispose()
+
+
+def test_a_database_of_a_newer_fleet_is_refused_and_kept(store: SqlStore, url: str) -> None:
+    database = open_database(url)
+    with database.writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="newer fleet"):
+        open_store(url)
+    with database.reading() as connection:
+        assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "9999"
+    database.engine.dispose()
+
+
+def test_a_database_of_another_program_is_refused_and_kept(url: str) -> None:
+    database = open_database(url)
+    with database.writing() as connection:
+        connection.execute(text("CREATE TABLE bookmarks (id INTEGER)"))
+    with pytest.raises(StorageError, match="another program"):
+        open_store(url)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM bookmarks")).scalar() == 0
+    database.engine.dispose()
+
+
+def test_a_writer_that_waits_too_long_is_told_of_the_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleet.storage.database.BUSY_TIMEOUT_MS", 20)
+    first, second = open_store(url), open_store(url)
+    first.begin(a_run(), HOSTS)
+    database = open_database(url)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE runs SET selected = 1"))
+        with pytest.raises(StorageError, match="locked by another"):
+            second.end(a_run())
+    second.end(a_run())
+    first.close()
+    second.close()
+    database.engine.dispose()

@@ -1,0 +1,63 @@
+"""hosts.csv and findings.csv."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, MAX_CELL, CsvWriter, cell
+from fleet.report.text import clean
+from tests.unit.report.sample import varied_report
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream, strict=True))
+
+
+def test_one_row_for_every_host_with_typed_words(tmp_path: Path) -> None:
+    hosts, findings = CsvWriter().write(varied_report(), tmp_path)
+    rows = {row["host"]: row for row in _rows(hosts)}
+    assert tuple(rows["db01"]) == HOST_COLUMNS
+    assert len(rows) == 38
+    assert rows["db01"]["observed"] == "partial"
+    assert rows["db01"]["services"] == "himds=active; gcad=not-found"
+    assert rows["db01"]["started_at"] == "2026-03-04T05:06:07Z"
+    assert (rows["gone0"]["verdict"], rows["gone0"]["reason"]) == ("NOT_OBSERVED", "unreachable")
+    assert rows["gone0"]["cause"] == "198.51.100.0 port 22: connection refused"
+    assert rows["gone0"]["remediation"]
+    found = _rows(findings)
+    assert tuple(found[0]) == FINDING_COLUMNS
+    assert found[0]["evidence"] == "azcmagent.log:120: level=error AZCM0042: Failed to Create Resource"
+
+
+def test_a_row_is_a_line_and_lines_end_with_crlf(tmp_path: Path) -> None:
+    hosts, _ = CsvWriter().write(varied_report(), tmp_path)
+    raw = hosts.read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbfhost,address,")
+    assert raw.count(b"\n") == raw.count(b"\r\n") == 39
+
+
+def test_no_cell_is_a_formula_or_carries_a_control(tmp_path: Path) -> None:
+    for path in CsvWriter().write(varied_report(), tmp_path):
+        for row in _rows(path):
+            for value in row.values():
+                assert not value.lstrip().startswith(("=", "+", "-", "@"))
+                assert clean(value) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"[1:], "  =1", "\u3000＝1", "＋1", "﹣1"]
+)
+def test_formulas_are_disarmed(text: str) -> None:
+    assert cell(text).startswith("'")
+
+
+def test_a_formula_behind_a_semicolon_is_disarmed() -> None:
+    assert cell('x"; =cmd') == "x\"; '=cmd"
+
+
+def test_a_cell_fits_into_excel() -> None:
+    assert len(cell("=" + "x" * 50_000)) == MAX_CELL

@@ -1,0 +1,53 @@
+"""The terminal summary."""
+
+from __future__ import annotations
+
+from fleet.model.words import Phase, Reason, Word
+from fleet.report.summary import render_summary
+from fleet.report.text import clean
+from tests.unit.report.sample import make_report, make_result, make_unseen, varied_report
+
+
+def test_causes_lead_then_warnings_then_gaps_then_counts() -> None:
+    shown = render_summary(varied_report())
+    cause = "AZCM0042 Failed to create resource, 7 hosts: db[01-04], web[11-13]\n    Give the principal"
+    places = [
+        shown.index("service-himds-stopped himds is not running, 2 hosts: web[20-21]"),
+        shown.index(cause),
+        shown.index("warning: agent-expires-soon Agent expires soon, 3 hosts"),
+        shown.index("not observed, unreachable during connect: ADDRESS port 22: connection refused, 3 hosts"),
+        shown.index("38 hosts: 15 healthy, 15 failing, 3 degraded, 5 not observed\n"),
+        shown.index("run 20260304-050607-ab12, 12.3 s\n"),
+    ]
+    assert places == sorted(places)
+
+
+def test_every_line_is_safe_and_within_the_width() -> None:
+    lines = render_summary(varied_report(), width=72).splitlines()
+    assert all(line == clean(line) and len(line) <= 72 for line in lines)
+
+
+def test_all_healthy_reads_well() -> None:
+    shown = render_summary(make_report(make_result(f"a{n}", Word.HEALTHY) for n in range(3)))
+    assert shown.startswith("All 3 hosts are healthy.\n\n3 hosts: 3 healthy, 0 failing")
+
+
+def test_nothing_observed_never_reads_like_success() -> None:
+    unseen = [make_unseen(f"a{n}", Reason.SKIPPED, None, "") for n in range(3)]
+    shown = render_summary(make_report(unseen, has_ended=False))
+    assert shown.startswith("Nothing was observed: none of 3 hosts could be judged.\n")
+    assert "not observed, skipped, 3 hosts: a[0-2]\n    Run again" in shown
+    assert "which did not end" in shown
+
+
+def test_healthy_hosts_do_not_hide_the_unseen() -> None:
+    unseen = make_unseen("b", Reason.AUTH, Phase.AUTH, "refused")
+    shown = render_summary(make_report([make_result("a", Word.HEALTHY), unseen]))
+    assert shown.startswith("Healthy as far as seen, on 1 host; nothing is known about the other 1.\n")
+
+
+def test_many_different_messages_of_one_reason_stay_few_blocks() -> None:
+    unseen = [make_unseen(f"a{n}", Reason.REMOTE, Phase.EXEC, f"oddity {n}") for n in range(50)]
+    shown = render_summary(make_report(unseen))
+    assert shown.count("not observed, remote") == 5
+    assert "46 different messages, one of them: oddity 4, 46 hosts: a[4-49]" in shown

@@ -1,0 +1,67 @@
+"""Host text made safe, and one host's history."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.model.words import Word
+from fleet.report.text import clean, render_host
+from tests.unit.report.sample import CREATE, HOSTILE, SURVIVED, make_hostile, make_report, make_result
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("plain text", "plain text"),
+        ("München ✓", "München ✓"),
+        ("\x1b[31mred\x1b[0m", "�red�"),
+        ("a\x1b]0;title\x07b", "a�b"),
+        ("a\x1b]0;never ended", "a�0;never ended"),
+        ("a\x9b2Jb\x1bPq\x1b\\c", "a�b�c"),
+        ("left\u202eright\u2066x", "left�right�x"),
+        ("ze\u200bro\ufeff\u00ad", "ze�ro��"),
+        ("nul\x00del\x7f\x85nel", "nul�del� ⏎ nel"),
+        ("one\r\ntwo\nthree\u2028four\tfive", "one ⏎ two ⏎ three ⏎ four five"),
+        ("lone\ud800", "lone�"),
+    ],
+)
+def test_clean(text: str, safe: str) -> None:
+    assert clean(text) == safe
+
+
+@given(st.text(st.characters()))
+def test_clean_keeps_nothing_that_steers(text: str) -> None:
+    safe = clean(text)
+    assert not [char for char in safe if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"}]
+    assert clean(safe) == safe
+
+
+def test_clean_is_linear_on_unterminated_sequences() -> None:
+    assert clean("\x9d\x1b]" * 50_000) == "�" * 100_000
+
+
+def test_render_host_shows_the_newest_in_detail_and_a_line_for_each_older_run() -> None:
+    run = make_report([]).run
+    newest, older = make_result("db01", Word.FAILING, CREATE, SURVIVED), make_result("db01", Word.HEALTHY)
+    shown = render_host([(run, newest), (run, older)])
+    assert shown.startswith("db01  FAILING\n")
+    assert "  Remedy: Give the principal" in shown
+    assert "    azcmagent.log:120: level=error AZCM0042" in shown
+    assert "  Services: himds=active; gcad=not-found\n" in shown
+    assert "  Phases: connect 0.02 s, exec 3.10 s\n" in shown
+    assert "info, survived earlier: AZCM0042" in shown
+    assert shown.splitlines()[-1].startswith("  2026-03-04T05:06:07Z  HEALTHY")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_render_host_is_safe(text: str) -> None:
+    shown = render_host([(make_report([]).run, make_hostile(1, text))])
+    assert all(line == clean(line) for line in shown.splitlines())
+
+
+def test_render_host_without_history() -> None:
+    assert render_host([]) == "No run in this database has that host.\n"

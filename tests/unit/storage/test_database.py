@@ -1,0 +1,167 @@
+"""Which databases are opened, how their files are made, and what their failures say."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
+
+from fleet.errors import SettingsError, StorageError
+from fleet.storage import open_store
+from fleet.storage.database import open_database
+from fleet.storage.failures import translated
+from fleet.storage.tables import HEAD
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o277])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def rights(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "fleet.db",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite://host/fleet.db",
+        "sqlite:///fleet.db?mode=ro",
+        "mysql://u:hunter2@h/db",
+        "postgresql+psycopg2://u:hunter2@h/db",
+        "postgresql://u:hunter2@h:port/db",
+    ],
+)
+def test_other_urls_are_the_operators_mistake_and_never_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        open_store(url)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_files_are_0600_in_folders_of_0700_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "a" / "b" / "fleet.db"
+    store = open_store(f"sqlite:///{path}")
+    store.mask_key()
+    assert [rights(path.parent), rights(path.parent.parent)] == [0o700, 0o700]
+    made = {each.name: rights(each) for each in path.parent.iterdir()}
+    assert made == {"fleet.db": 0o600, "fleet.db-wal": 0o600, "fleet.db-shm": 0o600}
+    store.close()
+
+
+def test_a_folder_that_exists_keeps_its_rights(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    open_store(f"sqlite:///{tmp_path}/fleet.db").close()
+    assert rights(tmp_path) == 0o755
+
+
+def test_the_file_is_opened_with_wal_keys_and_a_patient_wait(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    open_store(url).close()
+    database = open_database(url)
+    with database.reading() as connection:
+        names = ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+    assert found == ["wal", 10_000, 1, 1]
+    database.engine.dispose()
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes")
+    with pytest.raises(StorageError, match="not a SQLite database"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_text() == "my notes"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_programs_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "places.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (id INTEGER)")
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="another program"):
+        open_store(f"sqlite:///{path}")
+    assert path.read_bytes() == before
+
+
+def test_a_folder_and_a_path_below_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "fleet.db"):
+        with pytest.raises(StorageError, match=str(tmp_path)):
+            open_store(f"sqlite:///{path}")
+
+
+def test_a_damaged_database_is_named_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.db"
+    path.write_bytes(b"SQLite format 3\x00" + b"\xff" * 4096)
+    with pytest.raises(StorageError, match="damaged or not a database"):
+        open_store(f"sqlite:///{path}")
+
+
+def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.db"
+    path.touch()
+    store = open_store(f"sqlite:///{path}")
+    assert store.load(None) is None
+    store.close()
+
+
+def test_a_server_that_is_not_there_is_unreachable_and_its_password_not_shown() -> None:
+    with pytest.raises(StorageError) as caught:
+        open_store("postgresql://fleet:hunter2@127.0.0.1:1/fleet")
+    assert "127.0.0.1:1: not reachable" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+class DriverError(Exception):
+    """As a driver raises it."""
+
+    def __init__(self, code: int | None = None, state: str | None = None) -> None:
+        super().__init__("words\nof hunter2's driver")
+        self.sqlite_errorcode = code
+        self.sqlstate = state
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (DriverError(code=sqlite3.SQLITE_FULL), "disk is full"),
+        (DriverError(code=sqlite3.SQLITE_READONLY_DIRECTORY), "no access"),
+        (DriverError(code=sqlite3.SQLITE_BUSY_SNAPSHOT), "locked by another"),
+        (DriverError(state="53100"), "disk is full"),
+        (DriverError(state="53300"), "not reachable"),
+        (DriverError(state="28P01"), "no access"),
+        (DriverError(state="3D000"), "no such database"),
+        (DriverError(state="57P01"), "not reachable"),
+        (DriverError(state="22021"), "db: words of ***'s driver"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_failure_says_whose_move_it_is(cause: DriverError, words: str, wrapped: bool) -> None:
+    with (
+        pytest.raises(StorageError) as caught,
+        translated("db", DriverError, lambda t: t.replace("hunter2", "***")),
+    ):
+        raise OperationalError("INSERT", {"p": "hunter2"}, cause) if wrapped else cause
+    assert words in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", "fleet.storage:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
