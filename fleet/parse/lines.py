@@ -38,9 +38,12 @@ _TTY = re.compile(rf"\s*{_PROGRESS}({_WORDS})\[\d{{1,10}}\]\s*(.*)", re.DOTALL)
 _CONSOLE = re.compile(rf"\s*{_PROGRESS}({_WORDS})(?::\s*|\s+)(.*)", re.DOTALL)
 _GCLOG = re.compile(r"\s*<GCLOG>")
 _BRACKET = re.compile(r"\s*\[([^\[\]]{0,200})\]")
-_GPO = re.compile(r"\s*\[\d{4}-\d\d-\d\d\]\s*\[\d\d:\d\d:\d\d\]\s*([A-Za-z]{4,11}):?(?:\s+(.*))?\Z", re.DOTALL)
+_GPO = re.compile(
+    r"\s*\[\d{4}-\d\d-\d\d\]\s*\[\d\d:\d\d:\d\d\]\s*([A-Za-z]{4,11}):?(?:\s+(.*))?\Z", re.DOTALL
+)
 _EXTENSION = re.compile(
-    r"\s*\[[^\[\]]{1,60}\]\s*(?:[\d/.-]{6,12}\s+[\d:.]{5,16}(?:\s*[AP]M)?\s*)?\[([A-Za-z]{4,11})\]\s*(.*)", re.DOTALL
+    r"\s*\[[^\[\]]{1,60}\]\s*(?:[\d/.-]{6,12}\s+[\d:.]{5,16}(?:\s*[AP]M)?\s*)?\[([A-Za-z]{4,11})\]\s*(.*)",
+    re.DOTALL,
 )
 _QUOTED = re.compile(r'="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U0([0-9a-fA-F]{7})|(.))", re.DOTALL)

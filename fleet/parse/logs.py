@@ -25,7 +25,8 @@ _COMMAND = re.compile(r"agent command:\s*(.*)", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"exit code:\s*(AZCM\d{4})(?![0-9A-Za-z])", re.IGNORECASE)
 _LEADING_CODE = re.compile(r"(AZCM\d{4}):", re.IGNORECASE)
 _SUCCESS = re.compile(
-    r"successfully onboarded resource to azure|connected machine to azure|successfully disconnected", re.IGNORECASE
+    r"successfully onboarded resource to azure|connected machine to azure|successfully disconnected",
+    re.IGNORECASE,
 )
 _PROMPT = (
     r"(?:PS [^\n>]{0,200}>|[A-Za-z]:\\[^\n>]{0,200}>|\[[^\]\n]{0,100}\][$#]"
@@ -33,7 +34,8 @@ _PROMPT = (
 )
 _PROGRAM = r"(?:[\"'](?:[^\"'\n]{0,200}[\\/])?azcmagent(?:\.exe)?[\"']|(?:[^\s\"'|]{0,200}[\\/])?azcmagent(?:\.exe)?)"
 _CALL = re.compile(
-    rf"(?:{_PROMPT}\s*(?:sudo\s+(?:-\S+\s+)?)?(?:&\s*)?|sudo\s+(?:-\S+\s+)?|&\s*){_PROGRAM}\s+(.*)", re.IGNORECASE
+    rf"(?:{_PROMPT}\s*(?:sudo\s+(?:-\S+\s+)?)?(?:&\s*)?|sudo\s+(?:-\S+\s+)?|&\s*){_PROGRAM}\s+(.*)",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"[a-z][a-z-]{0,30}\Z")
 
@@ -89,13 +91,17 @@ def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) 
         line = parse_line(decode(raw))
         code = outcome_code(line)
         run = segmenter.place(number, line, code)
-        records.append(LogRecord(line=number, level=line.level, text=line.text, at=line.at, run=run, code=code))
+        records.append(
+            LogRecord(line=number, level=line.level, text=line.text, at=line.at, run=run, code=code)
+        )
     if not segmenter.runs and data:
         segmenter.runs.append(_Run("", 1))
     first = (records[0].run or 0) if records else 0
     return Log(
         source=source,
-        records=tuple(replace(record, run=(record.run or 0) - first) for record in records) if first else tuple(records),
+        records=tuple(replace(record, run=(record.run or 0) - first) for record in records)
+        if first
+        else tuple(records),
         runs=_succession(segmenter.runs[first:]),
         cut=cut,
     )

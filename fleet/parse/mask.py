@@ -42,7 +42,11 @@ _OPTION = (
 )
 _DETAILS = (
     # name = value: environment, URL, connection string, JSON at two depths, logrus fields
-    rb"(?i)" + _NAME + rb"(?:\\*[\"'])?[ \t]*[=:][ \t]*(?:" + b"|".join([_JSON_IN_JSON, _QUOTED, _BARE]) + rb")",
+    rb"(?i)"
+    + _NAME
+    + rb"(?:\\*[\"'])?[ \t]*[=:][ \t]*(?:"
+    + b"|".join([_JSON_IN_JSON, _QUOTED, _BARE])
+    + rb")",
     # --name value: command lines and argument arrays
     rb"(?i)" + _OPTION + rb"(?:" + b"|".join([_JSON_IN_JSON, _QUOTED, _ARGUMENT]) + rb")",
     # azcmagent connect -p value
@@ -101,7 +105,10 @@ class Masker:
         """Disjoint stretches around every place where a credential may be; neighbours are one stretch."""
         floor, start, end = 0, 0, -1
         for match in self._places.finditer(data):
-            low, high = _stretch(data, match.start(), match.end(), match.group().lower() == b"private key")
+            is_key = match.group().lower() == b"private key"
+            if not is_key and match.end() + _AFTER <= end:
+                continue
+            low, high = _stretch(data, match.start(), match.end(), is_key)
             if low <= end:
                 start, end = max(floor, min(start, low)), max(end, high)
                 continue
@@ -121,7 +128,9 @@ class Masker:
         return window
 
     def _spans(self, window: bytes) -> list[tuple[int, int]]:
-        spans = [match.span() for match in self._literals.finditer(window) if match.group() in self._originals]
+        spans = [
+            match.span() for match in self._literals.finditer(window) if match.group() in self._originals
+        ]
         for detail in self._details:
             for match in detail.finditer(window):
                 span = _value_span(match)

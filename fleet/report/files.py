@@ -13,8 +13,10 @@ FILE_MODE = 0o600
 
 
 def save_files(folder: Path, files: Sequence[tuple[str, Iterable[str]]]) -> tuple[Path, ...]:
-    """Write all (name, pieces of text) as UTF-8, mode 0600, or none: each goes to ``name.part`` first and takes
-    its name when the last one is whole. Missing folders are made 0700 whatever the umask.
+    """Write all (name, pieces of text) as UTF-8, mode 0600, or none of them.
+
+    Each goes to ``name.part`` first and takes its name when the last one is whole. Missing folders are made
+    0700 whatever the umask.
 
     Raises:
         ReportError: the folder or a file could not be written; no ``.part`` is left.

@@ -20,8 +20,7 @@ _ACTIONS = (
     (Reason.UNREACHABLE, "Check that the host is up, its name resolves and its SSH port answers from here."),
     (
         Reason.IDENTITY,
-        "Compare the host's key with the recorded one over another, trusted way; "
-        "change the record only when the change is explained.",
+        "Compare the host's key with the record over a trusted way; change the record only knowing why.",
     ),
     (Reason.AUTH, "Check the user and the key in the inventory and the account on the host."),
     (Reason.CREDENTIAL, "Make the secret that the inventory refers to available where fleet runs."),
@@ -36,7 +35,10 @@ _ACTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseGroup:
-    """Hosts that fail or degrade for one cause, with its one next action. ``severity`` None: no finding says why."""
+    """Hosts that fail or degrade for one cause, with its one next action.
+
+    ``severity`` is None where no finding says why.
+    """
 
     key: tuple[Word, str, str]
     word: Word

@@ -20,8 +20,8 @@ def _sha(text: str) -> str:
 
 def test_the_policy_names_exactly_the_script_and_style_it_carries() -> None:
     page = render_html(varied_report())
-    (style,) = re.findall(r"<style>(.*?)</style>", page, re.S)
-    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     assert f"default-src 'none'; style-src '{_sha(style)}'; script-src '{_sha(script)}';" in page.replace(
         "&#39;", "'"
     )
@@ -29,7 +29,8 @@ def test_the_policy_names_exactly_the_script_and_style_it_carries() -> None:
 
 def test_nothing_is_asked_of_a_network_and_no_host_text_becomes_markup() -> None:
     page = render_html(varied_report())
-    assert not re.search(r"\b(?:src|href|action)\s*=\s*[\"']?(?!#)[a-z/]", page.split("<script")[0], re.I)
+    tags = re.findall(r"<[a-z][^>]*>", page.split("<script")[0])
+    assert [tag for tag in tags if re.search(r"\b(?:src|href|action)=(?![\"']#)", tag)] == []
     assert "<img" not in page
     assert page.count("<script") == 2
     assert not re.search(r"https?://", page)
@@ -53,7 +54,7 @@ def test_a_run_of_which_nothing_was_observed_does_not_look_well() -> None:
 
 def test_the_data_is_json_that_cannot_leave_its_element() -> None:
     page = render_html(varied_report())
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     assert not re.search("[<>&\u2028\u2029]", data)
     document = json.loads(data)
     assert len(document["hosts"]) == 38

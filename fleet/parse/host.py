@@ -1,0 +1,60 @@
+"""What standard programs say of a host to single values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from fleet.parse.agent import show_document
+from fleet.parse.text import decode, to_number
+
+_MAX_NAME = 200
+
+
+def parse_os_name(data: bytes) -> str:
+    """PRETTY_NAME of os-release(5), "" when it has none."""
+    match = re.search(r'^PRETTY_NAME=(["\']?)(.*?)\1\s*$', decode(data[:8192]), re.MULTILINE)
+    return match[2][:_MAX_NAME] if match else ""
+
+
+def parse_clock(data: bytes) -> tuple[int, str] | None:
+    """Unix time and time zone ("+0100 CET") of ``date +%s/%z/%Z``; None when it is something else."""
+    match = re.fullmatch(r"(\d{1,12})/([+-]\d{4})/([\w+-]{1,10})\s*", decode(data[:64]))
+    return (int(match[1]), f"{match[2]} {match[3]}") if match else None
+
+
+def parse_uptime(data: bytes) -> int | None:
+    """Whole seconds of /proc/uptime (proc(5))."""
+    return to_number(decode(data[:64]).partition(".")[0].strip())
+
+
+def parse_space(data: bytes) -> dict[str, tuple[int, int]]:
+    """Mount point to (free KiB, used per cent) from ``df -Pk`` (POSIX)."""
+    found = {}
+    for line in decode(data[:8192]).splitlines()[1:]:
+        match = re.fullmatch(r"\S+ +\d+ +\d+ +(\d{1,15}) +(\d{1,3})% +(/\S*)", line)
+        if match:
+            found[match[3][:_MAX_NAME]] = (int(match[1]), int(match[2]))
+    return found
+
+
+def parse_expiry(data: bytes) -> datetime | None:
+    """The earliest ``notAfter=`` that openssl printed."""
+    ends = []
+    for text in re.findall(r"^notAfter=(.{1,40})$", decode(data[:16384]), re.MULTILINE):
+        try:
+            ends.append(datetime.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC))
+        except ValueError:
+            continue
+    return min(ends, default=None)
+
+
+def failed_extensions(data: bytes) -> Iterator[str]:
+    """Names of extensions whose state.json, dumped as ``==> PATH <==`` and JSON, says that they failed."""
+    pieces = re.split(r"^==> (.{1,400}) <==$", decode(data), flags=re.MULTILINE)
+    for path, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        state = show_document(text.encode()) or {}
+        words = {str(value).lower() for value in state.values() if isinstance(value, str)}
+        if any("fail" in word or word == "error" for word in words):
+            yield path.rsplit("/", 2)[-2] if path.count("/") > 1 else path

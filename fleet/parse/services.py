@@ -1,0 +1,93 @@
+"""What a service manager or azcmagent says of the agent's services to typed services."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from fleet.model.observation import Service
+from fleet.parse.agent import show_document
+from fleet.parse.text import decode, to_number, to_utf8
+
+ROLES = {
+    "himdsd": "himds",
+    "himds": "himds",
+    "gcad": "gcad",
+    "gcarcservice": "gcad",
+    "extd": "extd",
+    "extensionservice": "extd",
+    "arcproxyd": "arcproxy",
+    "arcproxy": "arcproxy",
+}
+_SHOWN = re.compile(r"^ +[^:()]{1,60}\(([A-Za-z]{2,40})\) *: *(\w+)$")
+_STATES = {"active": "running", "running": "running", "inactive": "stopped", "stopped": "stopped"}
+_MAX_WORD = 100
+
+
+def parse_systemctl(data: bytes) -> tuple[Service, ...]:
+    """The blocks of ``systemctl show`` (systemctl(1)), run with LC_ALL=C and TZ=UTC; other units left out."""
+    blocks = re.split(r"\n\s*\n", decode(data[: 1 << 16]))
+    return tuple(service for block in blocks if (service := _service(block)) is not None)
+
+
+def service_state(service: Service) -> str:
+    """One word: running, stopped, failed, starting, absent or unknown."""
+    if service.load_state == "not-found":
+        return "absent"
+    if service.sub_state == "auto-restart" or service.active_state in ("activating", "reloading"):
+        return "starting"
+    if service.active_state in ("failed", "deactivating"):
+        return "failed" if service.active_state == "failed" else "stopped"
+    return _STATES.get(service.active_state, "unknown")
+
+
+def services_from_show(data: bytes) -> tuple[Service, ...]:
+    """The services block of ``azcmagent show``, text or JSON, in the words of either system."""
+    document = show_document(data)
+    if document is not None and isinstance(document.get("services"), list):
+        return tuple(_from_json(document["services"]))  # type: ignore[arg-type]
+    found = (_SHOWN.match(line) for line in decode(to_utf8(data[: 1 << 16])).splitlines())
+    return tuple(_shown(match[1], match[2]) for match in found if match and match[1].lower() in ROLES)
+
+
+def _service(block: str) -> Service | None:
+    fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    unit = fields.get("Id", "")[:_MAX_WORD]
+    role = ROLES.get(unit.removesuffix(".service"))
+    if role is None:
+        return None
+    word = {key: value.strip()[:_MAX_WORD] for key, value in fields.items()}
+    return Service(
+        name=role,
+        unit=unit,
+        load_state=word.get("LoadState", ""),
+        active_state=word.get("ActiveState", ""),
+        sub_state=word.get("SubState", ""),
+        start_mode=word.get("UnitFileState", ""),
+        result=word.get("Result", ""),
+        exit_status=word.get("ExecMainStatus", ""),
+        restarts=to_number(word.get("NRestarts", "")),
+        since_at=_since(word),
+    )
+
+
+def _since(word: dict[str, str]) -> datetime | None:
+    name = "ActiveEnterTimestamp" if word.get("ActiveState") == "active" else "InactiveEnterTimestamp"
+    try:
+        return datetime.strptime(word.get(name, ""), "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _from_json(entries: Iterable[object]) -> Iterable[Service]:
+    for entry in entries:
+        if isinstance(entry, dict):
+            name, status = entry.get("serviceName"), entry.get("status")
+            if isinstance(name, str) and isinstance(status, str) and name.lower() in ROLES:
+                yield _shown(name, status)
+
+
+def _shown(unit: str, status: str) -> Service:
+    word = status.lower()[:_MAX_WORD]
+    return Service(name=ROLES[unit.lower()], unit=unit, active_state=word)
