@@ -2,9 +2,9 @@
 
     python bench/collect.py [--hosts 200] [--kib 64]
 
-Both log in to the same servers (in a process of their own), send the same script, read and decompress the same
-answer: five logs a host. `fleet` also masks, parses, classifies, judges and stores. Prints client CPU and wall
-per host, the ratio of the CPU, and the milliseconds per further MiB of log.
+Both log in to the same servers (in a process of their own), send the same script, read and decompress the
+same answer: five logs a host. `fleet` also masks, parses, classifies, judges and stores. Prints client CPU
+and wall per host, the ratio of the CPU, and the milliseconds per further MiB of log.
 """
 
 from __future__ import annotations

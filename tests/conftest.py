@@ -30,7 +30,7 @@ def loopback_only() -> Iterator[None]:
             raise AssertionError(f"a test connects to {address}")
         real(self, address)
 
-    socket.socket.connect = connect  # type: ignore[method-assign]
+    socket.socket.connect = connect  # type: ignore[method-assign, assignment]
     yield
     socket.socket.connect = real  # type: ignore[method-assign]
 

@@ -12,7 +12,7 @@ SSH_AGENT = "ssh-agent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRef:
-    """Where a secret is: ``env`` with a variable's name or ``file`` with an absolute path, ``{host}`` filled in."""
+    """Where a secret is: ``env`` and a variable's name, or ``file`` and an absolute path."""
 
     scheme: str
     target: str

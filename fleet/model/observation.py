@@ -124,7 +124,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """All that is known of one host. ``os_name`` as the host calls itself ("Debian GNU/Linux 12 (bookworm)")."""
+    """All that is known of one host. ``os_name`` as it calls itself ("Debian GNU/Linux 12 (bookworm)")."""
 
     os: OS | None = None
     os_name: str = ""

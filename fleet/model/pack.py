@@ -33,8 +33,8 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One way a message looks: ``anchors`` are literals one of which the raw line holds (any case), ``pattern``
-    an RE2 expression on the decoded record (its message and fields, any case)."""
+    """One way a message looks: ``anchors`` are literals one of which the raw line holds, ``pattern`` is an
+    RE2 expression on the decoded record (its message and fields); case does not matter in either."""
 
     anchors: tuple[str, ...]
     pattern: str
@@ -42,7 +42,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A test of one named fact: ``is``, ``is_not``, ``one_of``, ``above``, ``below``, ``at_least`` (versions), ``exists``.
+    """A test of one fact: is, is_not, one_of, above, below, at_least (versions) or exists.
 
     A fact nobody read satisfies no condition.
     """

@@ -14,7 +14,7 @@ from fleet.model.words import Observed, Phase, Reason, Word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The word on one host. ``cause`` is the finding that explains the others (None when there is none);
+    """The word on one host. ``cause`` is the finding that explains the others (None: there is none);
     ``action`` the one next action. ``reason``, ``phase``, ``message`` are set for NOT_OBSERVED only."""
 
     word: Word
@@ -32,7 +32,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResult:
-    """Everything a report says about one host in one run. ``findings`` in the order of the verdict: cause first."""
+    """Everything a report says about one host in one run; ``findings`` with the cause first."""
 
     host: Host
     verdict: Verdict

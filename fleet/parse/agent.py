@@ -1,4 +1,4 @@
-"""What azcmagent prints about itself to an agent state: ``show`` as text or JSON, ``version``, ``config list``."""
+"""What azcmagent prints (``show``, ``version``, ``config list``) to agent state, version and settings."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def show_fields(data: bytes) -> Mapping[str, str] | None:
 
 
 def parse_show(data: bytes) -> AgentState | None:
-    """The agent state ``azcmagent show`` (any version, text or JSON) prints; None when it is no such output."""
+    """The agent state ``azcmagent show`` prints (any version, text or JSON); None when it is none."""
     fields = show_fields(data)
     if fields is None:
         return None
     known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
     heartbeat = parse_instant(known.pop("heartbeat", ""))
-    return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)  # type: ignore[arg-type]
+    return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)
 
 
 def show_document(data: bytes) -> Mapping[str, object] | None:

@@ -32,7 +32,10 @@ _PROMPT = (
     r"(?:PS [^\n>]{0,200}>|[A-Za-z]:\\[^\n>]{0,200}>|\[[^\]\n]{0,100}\][$#]"
     r"|[\w.-]{1,64}@[^\s$#]{1,100}(?: [^\s$#]{1,100})?\s?[$#]|[^\s$#>]{0,80}[$#>])"
 )
-_PROGRAM = r"(?:[\"'](?:[^\"'\n]{0,200}[\\/])?azcmagent(?:\.exe)?[\"']|(?:[^\s\"'|]{0,200}[\\/])?azcmagent(?:\.exe)?)"
+_PROGRAM = (
+    r"(?:[\"'](?:[^\"'\n]{0,200}[\\/])?azcmagent(?:\.exe)?[\"']"
+    r"|(?:[^\s\"'|]{0,200}[\\/])?azcmagent(?:\.exe)?)"
+)
 _CALL = re.compile(
     rf"(?:{_PROMPT}\s*(?:sudo\s+(?:-\S+\s+)?)?(?:&\s*)?|sudo\s+(?:-\S+\s+)?|&\s*){_PROGRAM}\s+(.*)",
     re.IGNORECASE,
@@ -116,7 +119,7 @@ def outcome_code(line: Line) -> str | None:
 
 
 def command_word(words: str) -> str:
-    """The agent's command of a command line, lower case: ``connect``, ``config list``; "" when there is none."""
+    """The agent's command of a command line, lower case: ``connect``, ``config list``; "" when none."""
     found = [word.strip("\"'").lower() for word in words[:400].split()]
     if found and re.fullmatch(r"(?:.*[\\/])?azcmagent(?:\.exe)?", found[0]):
         found = found[1:]

@@ -1,4 +1,4 @@
-"""Captured bytes to the same bytes without credentials: each becomes a keyed hash, equal wherever it recurs."""
+"""Captured bytes to the same bytes without credentials: each becomes a keyed hash, equal where it recurs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ _OPTION = (
     rb"(?:^|[\s\"'\[,(])--?[A-Za-z-]*(?:secret|password|passwd|pwd|access-?token)"
     rb"(?:\\*[\"']\s*,\s*|[ \t]+|=)"
 )
+_PEM = (
+    rb"(?i)-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY-----((?:[A-Za-z0-9+/=\s:,.-]|\\+[nr])*?)"
+    rb"(?:-----END|[^A-Za-z0-9+/=\s:,.\\-]|\z)"
+)
+_PEM_WITHOUT_HEAD = (
+    rb"((?:(?:[A-Za-z0-9+/]{16,}=*)(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+)"
+    rb"-----END[ A-Z0-9]{0,40}PRIVATE KEY-----"
+)
 _DETAILS = (
     # name = value: environment, URL, connection string, JSON at two depths, logrus fields
     rb"(?i)"
@@ -56,10 +64,8 @@ _DETAILS = (
     rb"(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/-]{8,}=*)",
     rb"(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,4}\.?|eyJ[A-Za-z0-9_-]{24,})",
     rb":\\?/\\?/[^\s/:@<>\"'\\?#]*:([^\s/\"'\\?#]+)@",
-    rb"(?i)-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY-----((?:[A-Za-z0-9+/=\s:,.-]|\\+[nr])*?)"
-    rb"(?:-----END|[^A-Za-z0-9+/=\s:,.\\-]|\z)",
-    rb"((?:(?:[A-Za-z0-9+/]{16,}=*)(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+)-----END[ A-Z0-9]{0,40}"
-    rb"PRIVATE KEY-----",
+    _PEM,
+    _PEM_WITHOUT_HEAD,
 )
 _GAP = re.compile(rb"[\s\"]")
 _HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")

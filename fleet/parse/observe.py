@@ -16,7 +16,7 @@ from fleet.parse import host as hosts
 from fleet.parse.logs import parse_log
 from fleet.parse.scan import Anchors
 from fleet.parse.services import parse_systemctl, service_state, services_from_show
-from fleet.parse.text import to_utf8
+from fleet.parse.text import decode, from_epoch, to_utf8
 
 LOG_ITEMS = ("log.azcmagent", "log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext", "agent.check")
 SHOW_ITEMS = ("agent.show", "agent.show-text")
@@ -38,13 +38,19 @@ class TextKind(StrEnum):
 
 _HEAD_BYTES = 65536
 _KINDS = (
-    (TextKind.SHOW, re.compile(rb"^ *Agent Status *:|^\s*\{[^}]{0,4000}\"status\"", re.M | re.I)),
-    (TextKind.CONFIG_LIST, re.compile(rb"^Local Configuration Settings", re.M)),
-    (TextKind.CHECK, re.compile(rb"^ENDPOINT *\|", re.M)),
-    (TextKind.LOG, re.compile(rb"^(?:time=\"|level=\w+ msg=|<GCLOG>|\[\d{4}-\d\d-\d\d\])", re.M)),
-    (TextKind.CONSOLE, re.compile(rb"^\s*(?:DEBUG|INFO|WARN|WARNING|ERROR|FATAL)(?:\[\d+\]|   )", re.M)),
-    (TextKind.VERSION, re.compile(rb"^azcmagent version +\d", re.M)),
-    (TextKind.SERVICE_LIST, re.compile(rb"^Status +Name +DisplayName|^ActiveState=", re.M)),
+    (
+        TextKind.SHOW,
+        re.compile(rb"^ *Agent Status *:|^\s*\{[^}]{0,4000}\"status\"", re.MULTILINE | re.IGNORECASE),
+    ),
+    (TextKind.CONFIG_LIST, re.compile(rb"^Local Configuration Settings", re.MULTILINE)),
+    (TextKind.CHECK, re.compile(rb"^ENDPOINT *\|", re.MULTILINE)),
+    (TextKind.LOG, re.compile(rb"^(?:time=\"|level=\w+ msg=|<GCLOG>|\[\d{4}-\d\d-\d\d\])", re.MULTILINE)),
+    (
+        TextKind.CONSOLE,
+        re.compile(rb"^\s*(?:DEBUG|INFO|WARN|WARNING|ERROR|FATAL)(?:\[\d+\]|   )", re.MULTILINE),
+    ),
+    (TextKind.VERSION, re.compile(rb"^azcmagent version +\d", re.MULTILINE)),
+    (TextKind.SERVICE_LIST, re.compile(rb"^Status +Name +DisplayName|^ActiveState=", re.MULTILINE)),
 )
 
 
@@ -90,12 +96,13 @@ def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
 def observe_texts(
     texts: Iterable[tuple[str, bytes]], anchors: Anchors, *, os: OS | None = None
 ) -> Observation:
-    """All that texts (path, bytes) say together; nothing is said of ages, as nobody knows when they were taken."""
+    """All that texts (path, bytes) say together; no ages, as nobody knows when they were taken."""
     agent = AgentState()
     services: tuple[Service, ...] = ()
     logs: list[Log] = []
     facts: list[Fact] = []
-    for path, data in texts:
+    for path, raw in texts:
+        data = to_utf8(raw)
         kind = recognize(data)
         if kind is TextKind.SHOW and (shown := agents.parse_show(data)) is not None:
             agent, services = shown, services_from_show(data)
@@ -154,7 +161,7 @@ def _answers(known: dict[str, Capture], shown: AgentState | None, installed: boo
 def _host_now(visit: Visit, known: dict[str, Capture]) -> datetime | None:
     clock = hosts.parse_clock(_good(known, "host.clock"))
     if clock is not None:
-        return visit.started_at.fromtimestamp(clock[0], visit.started_at.tzinfo)
+        return from_epoch(clock[0])
     if visit.clock_offset_s is None:
         return None
     return visit.started_at + timedelta(seconds=visit.clock_offset_s)
@@ -197,10 +204,14 @@ def _service_facts(services: Iterable[Service], source: str) -> Iterator[Fact]:
 
 def _config_facts(data: bytes, source: str) -> Iterator[Fact]:
     for key, value in agents.parse_config_list(data):
-        yield Fact(name=f"config.{key}", value=value, source=source)
+        # The key "config.mode" carries the prefix already.
+        yield Fact(name=f"config.{key.removeprefix('config.')}", value=value, source=source)
 
 
 def _host_facts(known: dict[str, Capture], visit: Visit) -> Iterator[Fact]:
+    kernel = decode(_good(known, "host.kernel")[:200]).strip()
+    if kernel:
+        yield Fact(name="host.kernel", value=kernel, source="host.kernel")
     clock = hosts.parse_clock(_good(known, "host.clock"))
     if clock is not None:
         yield Fact(name="host.timezone", value=clock[1], source="host.clock")

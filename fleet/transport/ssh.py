@@ -156,6 +156,7 @@ class _Login(asyncssh.SSHClient):
         self._permits = permits
         self._permit: Permit | None = None
         self._peer = ""
+        self._was_asked = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._phases.enter(Phase.HANDSHAKE)
@@ -205,7 +206,11 @@ class _Login(asyncssh.SSHClient):
         return self._password
 
     async def kbdint_auth_requested(self) -> str | None:
-        return None if self._password is None or self.password_sent else ""
+        # Once: sshd without PAM offers the method, fails it without a question and offers it again.
+        if self._password is None or self.password_sent or self._was_asked:
+            return None
+        self._was_asked = True
+        return ""
 
     async def kbdint_challenge_received(
         self,
@@ -243,6 +248,9 @@ async def _border(login: _Login) -> AsyncIterator[None]:
     except asyncssh.KeyExchangeFailed as error:
         raise UnreachableError(f"no common SSH algorithms: {error.reason}"[:300]) from error
     except asyncssh.DisconnectError as error:
+        if "authentication failures" in error.reason:
+            login.refused()
+            raise login.trouble or AuthError(_auth_message(login)) from error
         raise login.trouble or UnreachableError(
             f"the SSH connection failed: {_shown(error.reason)}"
         ) from error

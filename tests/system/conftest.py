@@ -155,7 +155,7 @@ def make_tree(number: int, tree: Path) -> None:
     (logs / "himds.log").write_text(line("info", "Heartbeat sent"))
     (logs / "azcmagent.log").write_text(connect_log(failed=41 <= number <= 44))
     himds = "inactive" if 45 <= number <= 47 else "active"
-    write_program(programs / "systemctl", systemctl(himds))
+    write_program(programs / "systemctl", systemctl(himds, "loaded" if number < 48 else "not-found"))
     if number < 48:
         write_program(programs / "azcmagent", azcmagent(41 <= number <= 44, number))
     else:
@@ -190,20 +190,22 @@ def connect_log(*, failed: bool) -> str:
 
 
 def azcmagent(failed: bool, number: int) -> str:
-    status = "Disconnected" if failed else "Connected"
+    connected = (
+        f'"status":"Connected","resourceName":"host{number}","agentVersion":"1.58.03228.700",'
+        '"subscriptionId":"00000000-0000-0000-0000-000000000000","lastHeartbeat":"%s"'
+    )
+    never = '"status":"Disconnected","resourceName":"","agentVersion":"1.58.03228.700"'
     return textwrap.dedent(f"""\
-        now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
         case "$1" in
         version) echo "azcmagent version  1.58.03228.700" ;;
-        show) echo '{{"status":"{status}","resourceName":"host{number}","agentVersion":"1.58.03228.700",'\
-'"subscriptionId":"00000000-0000-0000-0000-000000000000","lastHeartbeat":"'"$now"'"}}' ;;
+        show) printf '{{{never if failed else connected}}}\\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" ;;
         config) echo "Local Configuration Settings" ;;
         *) exit 1 ;;
         esac
         """)
 
 
-def systemctl(himds: str) -> str:
+def systemctl(himds: str, loaded: str) -> str:
     return textwrap.dedent(f"""\
         state() {{ [ "$1" = himdsd.service ] && echo {himds} || echo active; }}
         case "$1" in
@@ -212,7 +214,7 @@ def systemctl(himds: str) -> str:
           for unit in "$@"; do
             case $unit in *.service)
               s=$(state "$unit")
-              printf 'Id=%s\\nLoadState=loaded\\nActiveState=%s\\nSubState=%s\\nUnitFileState=enabled\\n\\n' \
+              printf 'Id=%s\\nLoadState={loaded}\\nActiveState=%s\\nSubState=%s\\n\\n' \
                 "$unit" "$s" "$([ "$s" = active ] && echo running || echo dead)" ;;
             esac
           done ;;

@@ -48,8 +48,9 @@ def refuse(tmp_path: Path) -> Refuse:
     return run
 
 
-ISSUE = """\
-defaults: {connection: ssh, user: ops, become: shell, key_file: ~/.ssh/id_ed25519, known_hosts: ~/.ssh/known_hosts}
+WHOLE = """\
+defaults: {connection: ssh, user: ops, become: shell, key_file: ~/.ssh/id_ed25519,
+           known_hosts: ~/.ssh/known_hosts}
 groups:
   web:
     vars: {labels: {site: berlin, owner: shop}}
@@ -62,7 +63,7 @@ hosts:
 
 
 def test_the_format(load: Load, tmp_path: Path) -> None:
-    hosts = load(ISSUE)
+    hosts = load(WHOLE)
     assert list(hosts) == [*(f"web{n:02}.example.com" for n in range(1, 41)), "dmz1", "dmz2", "db01"]
     assert hosts["dmz1"] == Host(
         name="dmz1",
@@ -283,8 +284,7 @@ def test_a_forgotten_default_does_not_flood(refuse: Refuse) -> None:
 )
 def test_files_that_are_no_inventory(refuse: Refuse, text: str, line: int, part: str) -> None:
     found = refuse(text)
-    assert found[0][0] == line
-    assert part in found[0][1]
+    assert any(line == at and part in text for at, text in found), found
 
 
 def test_groups_within_aliases_are_bounded(refuse: Refuse) -> None:
@@ -317,7 +317,7 @@ def test_many_hosts_load_in_seconds(load: Load) -> None:
     assert time.perf_counter() - begin < 4
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(alphabet="ab:{}[],-&*!'\"\n #~1", max_size=60) | st.text(max_size=40))
 def test_any_text_loads_or_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "any.yaml"
