@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from fleet.model.words import Observed, Reason, Word
 from fleet.ports import Store
 
 BATCH = 100
+LINGER_S = 0.25
+"""How long a result may wait for others to be stored with it."""
 GRACE_S = 3.0
 """How long visits in flight may go on once the run was told to stop."""
 
@@ -153,17 +156,25 @@ class Collection:
         loop = asyncio.get_running_loop()
         more = True
         while more:
-            batch: list[Judged] = []
-            item = await queue.get()
-            while item is not None:
-                batch.append(item)
-                if len(batch) == BATCH or queue.empty():
-                    break
-                item = queue.get_nowait()
-            more = item is not None
+            batch, more = await _batch(queue)
             rows = [(judged.result, judged.body) for judged in batch]
             if rows:
                 await loop.run_in_executor(self.store_pool, self.store.save, self.run.id, rows)
+
+
+async def _batch(queue: asyncio.Queue[Judged | None]) -> tuple[list[Judged], bool]:
+    """What came within a moment of the first, and whether more may come: transactions are dear, rows cheap."""
+    batch: list[Judged] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(None) as scope:
+            while len(batch) < BATCH:
+                item = await queue.get()
+                if item is None:
+                    return batch, False
+                batch.append(item)
+                if len(batch) == 1:
+                    scope.reschedule(asyncio.get_running_loop().time() + LINGER_S)
+    return batch, True
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

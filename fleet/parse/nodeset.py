@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
 from math import prod
+from operator import itemgetter
 
 MAX_NAMES = 100_000
 """The most names that one pattern may stand for."""
@@ -94,12 +95,16 @@ def fold(names: Iterable[str]) -> str:
     without a number, or with characters that host names don't have, stand there as they are.
     """
     families: dict[tuple[str, str], list[str]] = defaultdict(list)
+    parts: list[tuple[str, str]] = []
     for name in set(names):
         before, number, after = _cut(name)
-        families[before, after].append(number)
-    return ", ".join(
-        part for before, after in sorted(families) for part in _folded(before, families[before, after], after)
-    )
+        if number:
+            families[before, after].append(number)
+        else:
+            parts.append((before, name))
+    for (before, after), numbers in families.items():
+        parts += ((before, part) for part in _folded(before, numbers, after))
+    return ", ".join(part for _, part in sorted(parts, key=itemgetter(0, 1)))
 
 
 def _cut(name: str) -> tuple[str, str, str]:

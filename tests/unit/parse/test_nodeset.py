@@ -68,6 +68,7 @@ def test_a_pattern_is_bounded() -> None:
         (["n9", "n09", "n10"], "n[9,09-10]"),
         (["n1", "n3", "n1"], "n[1,3]"),
         (["n7"], "n7"),
+        (["n", "n0", "n1"], "n, n[0-1]"),
         (["rack1-n1.a1.net", "rack1-n2.a1.net", "rack2-n1.a1.net"], "rack1-n[1-2].a1.net, rack2-n1.a1.net"),
         (["10.0.0.1", "10.0.0.2"], "10.0.0.[1-2]"),
         (["x&y1", "x&y2", "mail", "a b"], "a b, mail, x&y1, x&y2"),
