@@ -163,7 +163,7 @@ class Collection:
 
 
 async def _batch(queue: asyncio.Queue[Judged | None]) -> tuple[list[Judged], bool]:
-    """What came within a moment of the first, and whether more may come: transactions are dear, rows cheap."""
+    """What came within a moment of the first (a transaction is dear), and whether more may come."""
     batch: list[Judged] = []
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(None) as scope:

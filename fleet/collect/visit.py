@@ -117,6 +117,9 @@ def _ask_for(
 
     async def ask() -> tuple[str, Permit]:
         password = secrets_.resolve(ref)
+        if "\n" in password:
+            # sudo would take the second line as a second attempt.
+            raise CredentialError(f"{ref} holds more than one line; it is not sent to sudo")
         permit = await permits.enter_async_context(guard.attempt("sudo", host.user, password))
         return password, permit
 
