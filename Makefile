@@ -8,7 +8,7 @@ demo: .venv/ready
 	$(BIN)/fleet demo
 
 test: .venv/ready
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadfile
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

@@ -51,8 +51,10 @@ def _cause(group: CauseGroup, width: int) -> list[str]:
 
 def _gap(group: GapGroup, width: int) -> list[str]:
     phase = f" during {group.phase}" if group.phase else ""
-    message = f": {group.message.rstrip('.')}" if group.message else ""
-    return _block(f"not observed, {group.reason}{phase}{message}", group.hosts, group.action, width)
+    said = f"{group.message.rstrip('.')}." if group.message else ""
+    return _block(
+        f"not observed, {group.reason}{phase}", group.hosts, f"{said} {group.action}".strip(), width
+    )
 
 
 def _block(title: str, hosts: tuple[str, ...], action: str, width: int) -> list[str]:

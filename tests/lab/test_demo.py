@@ -34,7 +34,6 @@ def rows(out: Path) -> dict[str, dict[str, str]]:
         return {row["host"]: row for row in csv.DictReader(stream)}
 
 
-@pytest.mark.xdist_group("demo")
 @pytest.mark.parametrize("host", load_demo(), ids=lambda host: host.name)
 def test_every_host_gets_its_verdict(out: Path, host: HostDescription) -> None:
     row = rows(out)[host.name]
@@ -43,7 +42,6 @@ def test_every_host_gets_its_verdict(out: Path, host: HostDescription) -> None:
     assert row["rule"] == (host.expect.rule or "")
 
 
-@pytest.mark.xdist_group("demo")
 def test_rows_equal_hosts_in_every_report(out: Path) -> None:
     names = {host.name for host in load_demo()}
     assert set(rows(out)) == names
@@ -52,7 +50,6 @@ def test_rows_equal_hosts_in_every_report(out: Path) -> None:
     assert all(name in text for name in names)
 
 
-@pytest.mark.xdist_group("demo")
 def test_what_is_written_is_the_owners_alone(out: Path) -> None:
     for path in (out, *out.iterdir()):
         assert path.stat().st_mode & 0o077 == 0, path

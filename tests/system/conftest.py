@@ -22,7 +22,8 @@ import pytest
 HOSTS = 50
 USER = "fleetops"
 PASSWORD = "correct horse 7"
-ROOT = Path("/srv/fleet-system-test")
+# Of its own for each worker of a parallel run, and not below /tmp: sshd refuses such a ChrootDirectory.
+ROOT = Path(f"/srv/fleet-system-test-{os.getpid()}")
 
 UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
 

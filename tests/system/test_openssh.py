@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.conftest import HOSTS, PASSWORD, USER, Estate
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sshd")]
+pytestmark = pytest.mark.system
 
 Rows = dict[str, dict[str, str]]
 

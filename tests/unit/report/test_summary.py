@@ -15,7 +15,7 @@ def test_causes_lead_then_warnings_then_gaps_then_counts() -> None:
         shown.index("service-himds-stopped himds is not running, 2 hosts: web[20-21]"),
         shown.index(cause),
         shown.index("warning: agent-expires-soon Agent expires soon, 3 hosts"),
-        shown.index("not observed, unreachable during connect: ADDRESS port 22: connection refused, 3 hosts"),
+        shown.index("not observed, unreachable during connect, 3 hosts"),
         shown.index("38 hosts: 15 healthy, 15 failing, 3 degraded, 5 not observed\n"),
         shown.index("run 20260304-050607-ab12, 12.3 s\n"),
     ]
@@ -50,4 +50,4 @@ def test_many_different_messages_of_one_reason_stay_few_blocks() -> None:
     unseen = [make_unseen(f"a{n}", Reason.REMOTE, Phase.EXEC, f"oddity {n}") for n in range(50)]
     shown = render_summary(make_report(unseen))
     assert shown.count("not observed, remote") == 5
-    assert "46 different messages, one of them: oddity 4, 46 hosts: a[4-49]" in shown
+    assert "not observed, remote during exec, 46 hosts: a[4-49]\n    46 different messages, one of" in shown
