@@ -17,7 +17,6 @@ import pytest
 from fleet.lab.describe import load_demo
 from fleet.lab.servers import Lab, start_lab
 
-
 # A host that answers and one that never does.
 SLOW = ("--limit", "web01,edge03", "--connect-timeout", "60")
 
