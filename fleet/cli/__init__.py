@@ -48,13 +48,20 @@ def run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("fleet: interrupted", err=True)
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output left; leave nothing for the interpreter to flush into it.
-        sys.stdout = None
+    except SystemExit:
+        # How click ends when the reader of our output left: it says 1, which means something else here.
         return ExitCode.STORE
+    except OSError as error:
+        # Output that cannot be written: nothing else of the system gets this far.
+        return _unwritable(error)
     except FleetError as error:
         return _failed(error)
     return int(outcome or 0)
+
+
+def _unwritable(error: OSError) -> int:
+    click.echo(f"fleet: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
+    return ExitCode.STORE
 
 
 def _failed(error: FleetError) -> int:

@@ -35,6 +35,8 @@ def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
     """
     stdin = sys.stdin.buffer.read() if "-" in paths else b""
     results = classify_paths(paths, load_pack(), OS(system) if system else None, stdin)
+    if not results:
+        raise SettingsError("there is no file in " + ", ".join(map(clean, paths)))
     if form == "json":
         click.echo(render_classify_json(results), nl=False)
     else:

@@ -138,14 +138,12 @@ def collect_hosts(
         click.echo(f"database: {_shown_url(database_url(None))}", err=True)
     settings = replace(settings, concurrency=fits)
     report, code = asyncio.run(_run(settings, hosts, pack, db))
-    if form == "json":
-        click.echo(render_json(report))
-    else:
-        click.echo(render_summary(report))
+    # Files first: they must not depend on somebody reading our output.
     if out is not None:
         for writer in report_writers("csv,html,json"):
             for path in writer.write(report, out):
                 click.echo(f"wrote {path}", err=True)
+    click.echo(render_json(report) if form == "json" else render_summary(report))
     return code
 
 

@@ -39,11 +39,10 @@ def demo(out: Path) -> int:
       fleet demo --out /tmp/fleet-demo
     """
     descriptions = load_demo()
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fleet-demo-") as folder, _lab(Path(folder)) as lab:
         click.echo(f"{len(descriptions)} simulated hosts are up; visiting them", err=True)
         settings = CollectSettings(inventory=lab.inventory, limits=Limits(connect_s=4.0, host_s=60.0))
-        collect_hosts(
+        code = collect_hosts(
             settings,
             load_inventory(lab.inventory),
             load_pack(),
@@ -55,7 +54,7 @@ def demo(out: Path) -> int:
         f"\nOpen {out / 'report.html'} in a browser, or: fleet show db01 --db sqlite:///{out / 'fleet.db'}"
     )
     # The estate is broken on purpose: its verdicts are not the demo's failure.
-    return ExitCode.OK
+    return ExitCode.OK if code == ExitCode.UNHEALTHY else code
 
 
 @contextlib.contextmanager
