@@ -95,8 +95,10 @@ class Collection:
             if deadline is not None:
                 deadline.cancel()
             await _cancelled(workers)
-            if not writer.done():
-                await queue.put(None)
+            # A writer that failed reads no more: the end must not wait for room in its queue.
+            end = asyncio.create_task(queue.put(None))
+            await asyncio.wait((end, writer), return_when=asyncio.FIRST_COMPLETED)
+            end.cancel()
             await writer
 
     async def _until_done(

@@ -11,7 +11,7 @@ from fleet.model.finding import Finding
 from fleet.model.pack import Item, Pack
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
-from fleet.model.words import Observed, Phase, Reason, Severity, State, Word
+from fleet.model.words import Observed, Phase, Privilege, Reason, Severity, State, Word
 
 ACTIONS: tuple[tuple[Reason, str], ...] = (
     (Reason.UNREACHABLE, "Check that the host is up, its address is right and SSH listens there."),
@@ -27,7 +27,9 @@ ACTIONS: tuple[tuple[Reason, str], ...] = (
 )
 
 _FAILING = (Severity.CRITICAL, Severity.ERROR)
-_TIMED_OUT = (124, 137)
+# timeout(1) of coreutils, its KILL, and busybox's TERM.
+_TIMED_OUT = (124, 137, 143)
+_NO_PROGRAM = (126, 127)
 _NOT_THERE = b"No such file or directory"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # The agent's own absence explains why nothing else of it could be read.
@@ -108,6 +110,8 @@ def _gap(capture: Capture | None) -> Reason | None:
         return Reason.PRIVILEGE
     if capture.exit_code in _TIMED_OUT:
         return Reason.DEADLINE
+    if capture.exit_code in _NO_PROGRAM:
+        return Reason.PRIVILEGE if capture.privilege is Privilege.SUDO else Reason.PARTIAL
     return None if _NOT_THERE in capture.stderr else Reason.PARTIAL
 
 

@@ -28,13 +28,13 @@ class KnownHosts:
         self.path = path
         plain: list[str] = []
         self._hashed: dict[bytes, list[str]] = {}
-        self._revoked_hashed: dict[bytes, list[str]] = {}
+        self._revoked_hashed: list[tuple[str, asyncssh.SSHKey]] = []
         for line in _lines(path):
             words = line.split()
-            index = self._revoked_hashed if words[0] == "@revoked" else self._hashed
-            at = 1 if words[0] == "@revoked" else 0
-            if words[at].startswith("|1|") and len(words) > at + 2:
-                index.setdefault(_blob(words[at + 2]), []).append(words[at])
+            if words[0].startswith("|1|") and len(words) > 2:
+                self._hashed.setdefault(_blob(words[2]), []).append(words[0])
+            elif words[0] == "@revoked" and words[1].startswith("|1|"):
+                self._revoked_hashed += _revoked(words)
             else:
                 plain.append(line)
         try:
@@ -49,19 +49,18 @@ class KnownHosts:
         if host.name != host.address:
             for kept, more in zip(found, self._plain.match(host.name, "", port), strict=True):
                 kept.extend(more)
+        names = _names(host, peer)
+        found[2] += [key for entry, key in self._revoked_hashed if _matches(entry, names)]
         return tuple(found)
 
     def is_known(self, host: Host, peer: str, key: asyncssh.SSHKey) -> bool:
-        """Whether a hashed entry of this key names the host, and none revokes it."""
+        """Whether a hashed entry of this key names the host; revoked keys were refused before."""
         names = _names(host, peer)
-        revoked = self._revoked_hashed.get(key.public_data, ())
-        if any(_matches(entry, names) for entry in revoked):
-            return False
         return any(_matches(entry, names) for entry in self._hashed.get(key.public_data, ()))
 
     def knows_other(self, host: Host, peer: str) -> bool:
         """Whether the file holds any key of the host. Slow with hashed entries: for unknown keys only."""
-        if any(self.match(host, peer)[:3]):
+        if self.match(host, peer)[0]:
             return True
         names = _names(host, peer)
         return any(_matches(entry, names) for entries in self._hashed.values() for entry in entries)
@@ -72,9 +71,11 @@ class KnownHosts:
         line = f"{name} {key.export_public_key().decode().strip()}\n"
         try:
             Path(self.path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(handle, line.encode())
+                size = os.fstat(handle).st_size
+                is_open_line = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+                os.write(handle, ("\n" if is_open_line else "").encode() + line.encode())
             finally:
                 os.close(handle)
         except OSError as error:
@@ -91,6 +92,14 @@ def _lines(path: str) -> Iterable[str]:
         raise IdentityError(f"cannot read {path}: {error.strerror}") from error
     stripped = (line.strip() for line in text.splitlines())
     return [line for line in stripped if len(line.split()) > 1 and not line.startswith("#")]
+
+
+def _revoked(words: list[str]) -> list[tuple[str, asyncssh.SSHKey]]:
+    try:
+        return [(words[1], asyncssh.import_public_key(" ".join(words[2:])))]
+    except asyncssh.KeyImportError:
+        # A key of a kind that cannot be read cannot be shown by a server either.
+        return []
 
 
 def _blob(word: str) -> bytes:

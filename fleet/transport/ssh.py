@@ -102,9 +102,9 @@ class SshTransport:
         loop = asyncio.get_running_loop()
         trouble = f"{host.address} has no address"
         for family, sockaddr in addresses:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
             try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+                sock.setblocking(False)
                 with _closed_on_error(sock):
                     async with asyncio.timeout(
                         self._connect_s / len(addresses) if len(addresses) > 1 else None
