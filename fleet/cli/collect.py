@@ -178,9 +178,14 @@ def _signals(state: RunState) -> Iterator[None]:
     """First signal: start no further host. Second: leave at once; every host has its row already."""
     loop = asyncio.get_running_loop()
 
+    was_told = False
+
     def told() -> None:
-        if state.stopping.is_set():
+        nonlocal was_told
+        if was_told:
+            click.echo("fleet: left at once; `fleet report` writes what was stored", err=True)
             os._exit(ExitCode.INTERRUPTED)
+        was_told = True
         click.echo("fleet: stopping; once more leaves at once", err=True)
         state.stop(Stopped.INTERRUPTED)
 
@@ -206,7 +211,7 @@ def _target(host: Host) -> str:
 
 
 def _shown_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+    scheme, _, rest = url.partition("?")[0].partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 

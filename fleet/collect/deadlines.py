@@ -37,13 +37,17 @@ class PhaseClock:
         self._since = self.began = self._loop.time()
         self._host_ends = self._since + limits.host_s
         self.phase: Phase | None = None
+        # Transports tell of phases from tasks of their own, which may outlive the visit by a moment.
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
+        self._is_open = True
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._account()
+        self._is_open = False
         phase = self.phase
         try:
             await self._scope.__aexit__(*exc)  # type: ignore[arg-type]
@@ -65,7 +69,7 @@ class PhaseClock:
         self._arm()
 
     def _arm(self) -> None:
-        if self.phase is not None and not self._scope.expired():
+        if self.phase is not None and self._is_open and not self._scope.expired():
             self._scope.reschedule(min(self._since + self._limits.of(self.phase), self._host_ends))
 
     def _account(self) -> None:
@@ -78,7 +82,8 @@ class PhaseClock:
     def paused(self) -> Iterator[None]:
         """Stop the clock while the visit waits for others of its own run."""
         self._account()
-        self._scope.reschedule(None)
+        if self._is_open and not self._scope.expired():
+            self._scope.reschedule(None)
         try:
             yield
         finally:

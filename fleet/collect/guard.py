@@ -21,15 +21,22 @@ class _Account:
 
 
 class _Permit:
+    """Settled once. One that was used and never settled counts as refused: the host may have counted it."""
+
     def __init__(self, account: _Account) -> None:
         self._account = account
+        self._is_settled = False
 
     def accepted(self) -> None:
-        self._account.is_proven = True
-        self._account.failures = 0
+        if not self._is_settled:
+            self._account.is_proven = True
+            self._account.failures = 0
+        self._is_settled = True
 
     def refused(self) -> None:
-        self._account.failures += 1
+        if not self._is_settled:
+            self._account.failures += 1
+        self._is_settled = True
 
 
 class PasswordGuard:
@@ -47,8 +54,9 @@ class PasswordGuard:
         """Wait for the right to try. Raises CredentialError when the password was suspended."""
         key = hashlib.sha256(f"{kind}\0{user}\0{password}".encode()).digest()
         account = self._accounts.setdefault(key, _Account())
+        permit = _Permit(account)
         if account.is_proven:
-            yield _Permit(account)
+            yield permit
             return
         async with account.lock:
             if not account.is_proven and account.failures >= MAX_FAILURES:
@@ -56,4 +64,7 @@ class PasswordGuard:
                     f"the {kind} password of {user} was refused by {MAX_FAILURES} hosts and never accepted; "
                     "it is suspended for the rest of this run so that the account is not locked"
                 )
-            yield _Permit(account)
+            try:
+                yield permit
+            finally:
+                permit.refused()

@@ -13,6 +13,8 @@ from fleet.model.words import Become, CheckMode
 CHECK_ITEM = "agent.check"
 KEPT_ITEM = "agent.show"
 
+SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/azcmagent/bin"
+
 # A login shell of any kind takes these for granted words; the two that it would eat have stand-ins.
 _STAND_INS = {"{}": "=f", ";": "=e"}
 
@@ -58,7 +60,11 @@ def plan_visit(items: Sequence[Item], check: CheckMode) -> Plan:
 
 def sudoers(items: Sequence[Item], user: str) -> str:
     """The drop-in for ``become: reads``: one exact command line for each privileged read (sudoers(5))."""
-    head = f"# fleet: what `become: reads` may run as root, and nothing else.\nDefaults:{user} !requiretty\n"
+    # The programs that find and timeout start are looked up as root: never along the login's own PATH.
+    head = (
+        "# fleet: what `become: reads` may run as root, and nothing else.\n"
+        f'Defaults:{user} !requiretty, secure_path="{SECURE_PATH}"\n'
+    )
     lines = dict.fromkeys(
         f"{user} ALL=(root) NOPASSWD: {_sudoers_argv(item.argv)}" for item in items if item.needs_root
     )

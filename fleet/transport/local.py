@@ -54,9 +54,9 @@ class _LocalSession:
             async with asyncio.timeout(3):
                 await process.wait()
         except TimeoutError:
+            # What runs as root is not ours to kill: the script's own watcher ends it, nobody waits for it.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
 
 
 class _LocalProcess:

@@ -37,8 +37,19 @@ async def test_wrong_for_all_two_attempts_arrive() -> None:
 async def test_unproven_goes_one_host_at_a_time() -> None:
     running = [0, 0]
     guard = PasswordGuard()
-    await asyncio.gather(*(try_on(guard, None, running) for _ in range(10)))
+    outcomes = await asyncio.gather(*(try_on(guard, None, running) for _ in range(10)))
     assert running[1] == 1
+    assert outcomes.count("tried") == 2, (
+        "a password that was handed out and never settled may have been counted"
+    )
+
+
+async def test_a_permit_is_settled_once() -> None:
+    guard = PasswordGuard()
+    async with guard.attempt("login", "ops", "pw") as permit:
+        permit.refused()
+        permit.refused()
+    assert await try_on(guard, accepted=True) == "tried"
 
 
 async def test_after_a_success_a_refusal_is_that_hosts_own_trouble() -> None:
