@@ -7,6 +7,7 @@ FleetError
     PackError        carries every mistake of the pack
   HostError          one host's trouble; becomes a Failure, never leaves ``collect``
     UnreachableError IdentityError AuthError CredentialError PrivilegeError DeadlineError RemoteError
+    StoppedError
   StorageError       the run stops, what was saved stays
   ReportError        no half-written file is left
 """
@@ -86,6 +87,10 @@ class DeadlineError(HostError):
 
 class RemoteError(HostError):
     """Logged in, but the host cannot run the visit."""
+
+
+class StoppedError(HostError):
+    """The run was told to stop while the visit was under way."""
 
 
 class StorageError(FleetError):

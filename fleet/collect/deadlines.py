@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from fleet.errors import DeadlineError
+from fleet.errors import DeadlineError, HostError, StoppedError
 from fleet.model.visit import Timing
 from fleet.model.words import Phase
 
@@ -39,6 +39,7 @@ class PhaseClock:
         self.phase: Phase | None = None
         # Transports tell of phases from tasks of their own, which may outlive the visit by a moment.
         self._is_open = False
+        self._is_stopped = False
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
@@ -53,14 +54,23 @@ class PhaseClock:
             await self._scope.__aexit__(*exc)  # type: ignore[arg-type]
         except TimeoutError as error:
             # Only our own scope raises here; a TimeoutError of a library passes through as it came.
-            if phase is None or not self._scope.expired():
+            if not self._scope.expired():
                 raise
-            raise DeadlineError(self._message(phase)) from error
+            raise self._outcome(phase) from error
 
-    def _message(self, phase: Phase) -> str:
-        if self._loop.time() >= self._host_ends:
-            return f"the visit took longer than {self._limits.host_s:g} s and was in phase {phase}"
-        return f"no answer within {self._limits.of(phase):g} s in phase {phase}"
+    def _outcome(self, phase: Phase | None) -> HostError:
+        where = f"in phase {phase}" if phase else "before its first phase"
+        if self._is_stopped:
+            return StoppedError(f"the run was stopped while this visit was {where}")
+        if phase is None or self._loop.time() >= self._host_ends:
+            return DeadlineError(f"the visit took longer than {self._limits.host_s:g} s and was {where}")
+        return DeadlineError(f"no answer within {self._limits.of(phase):g} s {where}")
+
+    def stop(self) -> None:
+        """End the visit now, as if its deadline had passed; what came so far is kept."""
+        self._is_stopped = True
+        if self._is_open and not self._scope.expired():
+            self._scope.reschedule(self._loop.time())
 
     def enter(self, phase: Phase) -> None:
         """The phase begins; the one before it ended."""
@@ -69,8 +79,11 @@ class PhaseClock:
         self._arm()
 
     def _arm(self) -> None:
-        if self.phase is not None and self._is_open and not self._scope.expired():
+        if self.phase is not None and self._may_reschedule():
             self._scope.reschedule(min(self._since + self._limits.of(self.phase), self._host_ends))
+
+    def _may_reschedule(self) -> bool:
+        return self._is_open and not self._is_stopped and not self._scope.expired()
 
     def _account(self) -> None:
         now = self._loop.time()
@@ -82,7 +95,7 @@ class PhaseClock:
     def paused(self) -> Iterator[None]:
         """Stop the clock while the visit waits for others of its own run."""
         self._account()
-        if self._is_open and not self._scope.expired():
+        if self._may_reschedule():
             self._scope.reschedule(None)
         try:
             yield

@@ -7,14 +7,15 @@ The answer is a header line in the clear, then frames, compressed where the host
     NONCE skip ITEM WHY
     NONCE done COUNT
 
-Every frame line starts with the nonce of this one visit, which nothing on the host knew before: a log
-cannot fake one. Without the done frame the answer is cut short.
+Every frame line starts with the nonce of this one visit, drawn after whatever a log holds was written: a
+log cannot fake one. Without the done frame the answer is cut short.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fleet.model.pack import Item
@@ -23,16 +24,19 @@ from fleet.model.words import Privilege
 
 MAX_PLAIN_BYTES = 64 << 20
 MAX_STDERR_BYTES = 2048
+_MAX_REFUSAL_BYTES = 4096
 
 _PRIVILEGES = frozenset(word.value for word in Privilege)
-_DENIED = (
-    b"permission denied",
-    b"operation not permitted",
-    b"insufficient permissions",
-    b"not seeing messages from other users",
-    b"must be root",
-    b"sudo: ",
+_DENIED = re.compile(
+    rb"permission denied|operation not permitted|insufficient permissions|must be root"
+    rb"|not seeing messages from other users|^sudo: (?!.*command not found)",
+    re.IGNORECASE | re.MULTILINE,
 )
+# Where stderr came mixed with the output, words of the output are no refusal.
+_DENIED_IN_OUTPUT = re.compile(
+    rb"insufficient permissions|must be root|^sudo: (?!.*command not found)", re.IGNORECASE | re.MULTILINE
+)
+_CANNOT_EXECUTE = 126
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +104,27 @@ def deflate(data: bytes) -> bytes:
     return engine.compress(data) + engine.flush()
 
 
+def mask_sections(plain: bytes, nonce: str, mask: Callable[[bytes], bytes]) -> bytes:
+    """``plain`` with ``mask`` applied to what stands between the frame lines, never to a frame line: a secret
+    may be a word of it, or look as if it went on over it. The same object when nothing was masked."""
+    mark = _mark(nonce)
+    pieces = plain.split(mark)
+    masked = [mask(pieces[0]), *(_mask_section(piece, mask) for piece in pieces[1:])]
+    if all(new is old for new, old in zip(masked, pieces, strict=True)):
+        return plain
+    return mark.join(masked)
+
+
+def _mask_section(piece: bytes, mask: Callable[[bytes], bytes]) -> bytes:
+    line, end, rest = piece.partition(b"\n")
+    masked = mask(rest)
+    return piece if masked is rest else line + end + masked
+
+
+def _mark(nonce: str) -> bytes:
+    return f"\n{nonce} ".encode()
+
+
 def parse_frames(plain: bytes, nonce: str, items: Mapping[str, Item]) -> Frames:
     """The captures in ``plain``; unknown items and broken frames are left out, nothing raises."""
     captures: list[Capture] = []
@@ -107,8 +132,7 @@ def parse_frames(plain: bytes, nonce: str, items: Mapping[str, Item]) -> Frames:
     body = b""
     complete = False
     seen = 0
-    mark = f"\n{nonce} ".encode()
-    for piece in plain.split(mark)[1:]:
+    for piece in plain.split(_mark(nonce))[1:]:
         line, _, rest = piece.partition(b"\n")
         words = line.decode("ascii", "replace").split(" ")
         match words:
@@ -138,13 +162,19 @@ def _capture(item: Item, privilege: Privilege, code: str, body: bytes, stderr: b
         body = body[-item.max_bytes :] if item.newest else body[: item.max_bytes]
     # An end frame without a number: the section stopped in the middle.
     exit_code = int(code) if code.isdigit() and len(code) <= 3 else 255
-    said = (stderr or body[:4096]).lower()
     return Capture(
         item=item.name,
         data=body,
         privilege=privilege,
         exit_code=exit_code,
         cut=cut or not code,
-        denied=exit_code != 0 and any(word in said for word in _DENIED),
+        denied=exit_code != 0 and _is_denied(exit_code, body, stderr),
         stderr=stderr[:MAX_STDERR_BYTES],
     )
+
+
+def _is_denied(exit_code: int, body: bytes, stderr: bytes) -> bool:
+    if exit_code == _CANNOT_EXECUTE:
+        return True
+    found = _DENIED.search(stderr) if stderr else _DENIED_IN_OUTPUT.search(body[:_MAX_REFUSAL_BYTES])
+    return found is not None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from fleet.collect.become import become_root
 from fleet.collect.deadlines import Limits, PhaseClock
-from fleet.collect.framing import Header, deflate, find_header, inflate, parse_frames
+from fleet.collect.framing import Header, deflate, find_header, inflate, mask_sections, parse_frames
 from fleet.collect.plan import Plan
 from fleet.errors import (
     AuthError,
@@ -22,6 +22,7 @@ from fleet.errors import (
     IdentityError,
     PrivilegeError,
     RemoteError,
+    StoppedError,
     UnreachableError,
 )
 from fleet.model.host import Host
@@ -41,6 +42,7 @@ _REASONS: dict[type[HostError], Reason] = {
     PrivilegeError: Reason.PRIVILEGE,
     DeadlineError: Reason.DEADLINE,
     RemoteError: Reason.REMOTE,
+    StoppedError: Reason.SKIPPED,
 }
 
 
@@ -202,11 +204,11 @@ def _shown(said: bytes) -> str:
 
 
 def open_answer(visit: Visit, answer: Answer, plan: Plan, mask: Callable[[bytes], bytes]) -> Visit:
-    """Take a masked answer apart. CPU only, for a thread of its own; raises nothing a host can cause."""
+    """Mask an answer and take it apart: CPU only, for a thread of its own, total over what hosts send."""
     if answer.header is None:
         return visit
     plain = inflate(answer.data) if answer.header.is_gzip else answer.data
-    masked = mask(plain)
+    masked = mask_sections(plain, answer.nonce, mask)
     frames = parse_frames(masked, answer.nonce, {item.name: item for item in plan.items})
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.
     as_it_came = masked is plain and answer.header.is_gzip

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fleet.collect.deadlines import Limits, PhaseClock
-from fleet.errors import DeadlineError
+from fleet.errors import DeadlineError, StoppedError
 from fleet.model.words import Phase
 
 
@@ -58,3 +58,24 @@ async def test_cancelling_from_outside_stays_a_cancellation() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_stopped_visit_ends_at_once_and_says_where() -> None:
+    clock = PhaseClock(Limits())
+    loop = asyncio.get_running_loop()
+    with pytest.raises(StoppedError, match="in phase exec"):
+        async with clock:
+            clock.enter(Phase.EXEC)
+            loop.call_soon(clock.stop)
+            await asyncio.Event().wait()
+
+
+async def test_a_visit_that_ended_is_left_alone() -> None:
+    clock = PhaseClock(Limits())
+    async with clock:
+        clock.enter(Phase.EXEC)
+    clock.enter(Phase.TRANSFER)
+    clock.stop()
+    with clock.paused():
+        pass
+    assert clock.timings[0].phase is Phase.EXEC

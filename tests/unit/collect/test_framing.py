@@ -7,15 +7,18 @@ import gzip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.collect.framing import find_header, inflate, parse_frames
+from fleet.collect.framing import find_header, inflate, mask_sections, parse_frames
 from fleet.model.pack import Item
 from fleet.model.words import Privilege
+from fleet.parse.mask import Masker
 
 NONCE = "0f" * 16
 ITEMS = {
     "log": Item(name="log", argv=("tail",), max_bytes=8, newest=True),
     "show": Item(name="show", argv=("azcmagent",), max_bytes=8),
 }
+
+WIDE = {**ITEMS, "log": Item(name="log", argv=("tail",))}
 
 
 def frames(*lines: bytes) -> bytes:
@@ -64,6 +67,44 @@ def test_refused_reads_are_told_apart_from_failed_ones() -> None:
     failed = frames(b"begin log user\n", b"end log 1\ntail: cannot open: No such file or directory")
     assert parse_frames(denied, NONCE, ITEMS).captures[0].denied
     assert not parse_frames(failed, NONCE, ITEMS).captures[0].denied
+
+
+def test_words_of_the_output_are_no_refusal() -> None:
+    talk = frames(b"begin log user\nlevel=error msg=permission denied", b"end log 1\n")
+    refused = frames(b"begin log sudo\nsudo: a password is required\n", b"end log 1\n")
+    missing = frames(b"begin log sudo\n", b"end log 1\nsudo: azcmagent: command not found")
+    for plain, denied in ((talk, False), (refused, True), (missing, False)):
+        assert parse_frames(plain, NONCE, WIDE).captures[0].denied is denied
+
+
+def test_masking_never_touches_a_frame() -> None:
+    plain = frames(b"begin log root\nroot: begin log", b"end log 0\nroot", b"done 1\n")
+
+    def mask(data: bytes) -> bytes:
+        return data.replace(b"root", b"<masked>").replace(b"log", b"<masked>")
+
+    parsed = parse_frames(mask_sections(plain, NONCE, mask), NONCE, ITEMS)
+    assert parsed.complete
+    log = parsed.captures[0]
+    assert (log.data, log.stderr, log.privilege) == (b"<masked>", b"<masked>", Privilege.ROOT)
+
+
+def test_a_key_that_is_cut_hides_nothing_behind_it() -> None:
+    plain = frames(
+        b"begin log root\n-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+        b"end log 0\n",
+        b"skip show why\n",
+        b"done 2\n",
+    )
+    parsed = parse_frames(mask_sections(plain, NONCE, Masker(b"k" * 32).mask), NONCE, WIDE)
+    assert parsed.complete
+    assert b"MIIE" not in parsed.captures[0].data
+    assert parsed.captures[1].skipped == "why"
+
+
+def test_what_holds_no_secret_is_the_same_object() -> None:
+    plain = frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n")
+    assert mask_sections(plain, NONCE, Masker(b"k" * 32).mask) is plain
 
 
 def test_the_header_is_found_behind_a_talkative_shell() -> None:
