@@ -60,13 +60,13 @@ def plan_visit(items: Sequence[Item], check: CheckMode) -> Plan:
 
 def sudoers(items: Sequence[Item], user: str) -> str:
     """The drop-in for ``become: reads``: one exact command line for each privileged read (sudoers(5))."""
-    # The programs that find and timeout start are looked up as root: never along the login's own PATH.
+    # What timeout and find start is looked up as root: never along the login's own PATH.
     head = (
         "# fleet: what `become: reads` may run as root, and nothing else.\n"
         f'Defaults:{user} !requiretty, secure_path="{SECURE_PATH}"\n'
     )
     lines = dict.fromkeys(
-        f"{user} ALL=(root) NOPASSWD: {_sudoers_argv(item.argv)}" for item in items if item.needs_root
+        f"{user} ALL=(root) NOPASSWD: {_sudoers_argv(item)}" for item in items if item.needs_root
     )
     return head + "\n".join(lines) + "\n"
 
@@ -100,8 +100,8 @@ def _word(item: Item) -> str:
     return ":".join(fields)
 
 
-def _sudoers_argv(argv: tuple[str, ...]) -> str:
-    return " ".join((f"/usr/bin/{argv[0]}", *(_sudoers_escape(word) for word in argv[1:])))
+def _sudoers_argv(item: Item) -> str:
+    return " ".join(("/usr/bin/timeout -k 2", str(item.timeout_s), *map(_sudoers_escape, item.argv)))
 
 
 def _sudoers_escape(word: str) -> str:

@@ -73,6 +73,19 @@ fleet_limited() {
   fi
 }
 
+# Whether the status that `azcmagent show` printed, as text or as JSON, is exactly this one.
+fleet_connected() {
+  fleet_status=${fleet_kept#*Agent Status}
+  [ "$fleet_status" != "$fleet_kept" ] || fleet_status=${fleet_kept#*\"status\"}
+  [ "$fleet_status" != "$fleet_kept" ] || return 1
+  fleet_status=${fleet_status%%[,
+]*}
+  case $fleet_status in
+    *": Connected" | *:\"Connected\"* | *": \"Connected\""*) return 0 ;;
+  esac
+  return 1
+}
+
 # One item: its output bounded, then its exit code, then the end of its stderr.
 fleet_item() {
   IFS=:
@@ -82,8 +95,7 @@ fleet_item() {
   fleet_name=$1 fleet_need=$2 fleet_when=$3 fleet_seconds=$4 fleet_bytes=$5 fleet_keep=$6
   case $fleet_when in
     failed) [ "$fleet_code" != 0 ] || { fleet_frame "skip $fleet_name not-needed"; return; } ;;
-    not-connected)
-      case $fleet_kept in *Connected*) fleet_frame "skip $fleet_name connected"; return ;; esac ;;
+    not-connected) fleet_connected && { fleet_frame "skip $fleet_name connected"; return; } ;;
   esac
   IFS=@
   # shellcheck disable=SC2086
@@ -108,7 +120,11 @@ fleet_item() {
       *) fleet_as=sudo ;;
     esac
   fi
-  [ "$fleet_as" = sudo ] && set -- sudo -n "$@"
+  if [ "$fleet_as" = sudo ]; then
+    # What runs as root is not ours to end: it brings its own bound, and ours outlasts it.
+    set -- sudo -n timeout -k 2 "$fleet_seconds" "$@"
+    fleet_seconds=$((fleet_seconds + 4))
+  fi
   fleet_frame "begin $fleet_name $fleet_as"
   if [ "$fleet_keep" = all ]; then
     fleet_kept=$({ fleet_limited "$@" 2>&1; printf '\n%s' "$?"; } 4>&- 9<&- | tail -c "$fleet_bytes")

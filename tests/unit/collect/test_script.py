@@ -99,7 +99,8 @@ class TestEveryShell:
         assert reads.data.strip() == b"0"
 
     def test_when_words(self, shell: list[str], tmp_path: Path) -> None:
-        (tmp_path / "status").write_text("status: Connected\n")
+        status = "Resource Name : web01\nAgent Status                            : Connected\n"
+        (tmp_path / "status").write_text(status)
         frames = visit(
             shell,
             Item(name="agent.show", argv=("tail", "-c", "99", str(tmp_path / "status"))),
@@ -107,7 +108,30 @@ class TestEveryShell:
             Item(name="check", argv=("true",), when="not-connected"),
         )
         assert [capture.skipped for capture in frames.captures] == ["", "not-needed", "connected"]
-        assert frames.captures[0].data == b"status: Connected\n"
+        assert frames.captures[0].data.decode() == status
+
+    @pytest.mark.parametrize(
+        ("printed", "is_connected"),
+        [
+            ('{"resourceName":"web01","status":"Connected","location":"westeurope"}\n', True),
+            ('{\n  "status": "Connected",\n  "location": "westeurope"\n}\n', True),
+            ('{"status":"Disconnected","resourceName":"Connected"}\n', False),
+            ('{"status": "Disconnected", "x": "Connected"}\n', False),
+            ("Resource Name : Connected\nAgent Status : Disconnected\nCloud : Connected\n", False),
+            ("Azure Connected Machine Agent is not connected\n", False),
+            ("", False),
+        ],
+    )
+    def test_only_the_status_says_connected(
+        self, shell: list[str], tmp_path: Path, printed: str, is_connected: bool
+    ) -> None:
+        (tmp_path / "show").write_text(printed)
+        frames = visit(
+            shell,
+            Item(name="agent.show", argv=("tail", "-c", "999", str(tmp_path / "show"))),
+            Item(name="check", argv=("true",), when="not-connected"),
+        )
+        assert (frames.captures[1].skipped == "connected") is is_connected
 
     def test_find_words_survive(self, shell: list[str], tmp_path: Path) -> None:
         (tmp_path / "state.json").write_text("{}")
