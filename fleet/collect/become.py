@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from fleet.errors import PrivilegeError, RemoteError
 from fleet.ports import Permit, Process
 
 MAX_TALK_BYTES = 65536
+LAST_WORDS_S = 1.0
+"""How long sudo's own words may come after the end of its stdout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Talk:
+    """What one stream said: whether the mark was seen, what came before it and after it."""
+
+    found: bool
+    before: bytes
+    after: bytes = b""
 
 
 async def become_root(
@@ -20,57 +32,67 @@ async def become_root(
     end of file, so that one wrong password is one attempt. Raises PrivilegeError when sudo refuses.
     """
     out = asyncio.create_task(_read_until(process.read, ready.encode()))
+    try:
+        asks, said = await _next(process, prompt, out)
+        if not asks:
+            return _started(out, said)
+        if password is None:
+            process.write_eof()
+            raise PrivilegeError("sudo asks for a password and the inventory names no become_password")
+        secret, permit = await password()
+        await process.write(secret.encode() + b"\n")
+        return await _answered(process, prompt, out, permit)
+    finally:
+        out.cancel()
+        await asyncio.gather(out, return_exceptions=True)
+
+
+async def _answered(process: Process, prompt: str, out: asyncio.Task[_Talk], permit: Permit) -> bytes:
+    asks, said = await _next(process, prompt, out)
+    if asks or not out.result().found:
+        permit.refused()
+    if asks:
+        process.write_eof()
+        raise PrivilegeError(
+            "sudo refused the password (one attempt was made): check become_password for this host"
+        )
+    rest = _started(out, said)
+    permit.accepted()
+    return rest
+
+
+async def _next(process: Process, prompt: str, out: asyncio.Task[_Talk]) -> tuple[bool, bytes]:
+    """Whether sudo asks before stdout has its mark or its end; if not, what sudo said instead."""
     ask = asyncio.create_task(_read_until(process.read_stderr, prompt.encode()))
-    permit: Permit | None = None
     try:
         await asyncio.wait((out, ask), return_when=asyncio.FIRST_COMPLETED)
-        while not out.done():
-            found, _, said = ask.result()
-            if not found:
-                await out
-                break
-            if password is None or permit is not None:
-                process.write_eof()
-                if permit is not None:
-                    permit.refused()
-                raise PrivilegeError(_refusal(password is not None, said))
-            secret, permit = await password()
-            await process.write(secret.encode() + b"\n")
-            ask = asyncio.create_task(_read_until(process.read_stderr, prompt.encode()))
-            await asyncio.wait((out, ask), return_when=asyncio.FIRST_COMPLETED)
-        found, rest, said = out.result()
-        if found:
-            if permit is not None:
-                permit.accepted()
-            return rest
-        said = ask.result()[2] if ask.done() else b""
-        if permit is not None:
-            permit.refused()
-        raise PrivilegeError("sudo did not start the visit: " + _last_line(said or b"no reason given"))
+        if not out.done() and ask.result().found:
+            return True, b""
+        if not (await out).found:
+            await asyncio.wait((ask,), timeout=LAST_WORDS_S)
+        return False, ask.result().before if ask.done() else b""
     finally:
-        for task in (out, ask):
-            task.cancel()
-        await asyncio.gather(out, ask, return_exceptions=True)
+        ask.cancel()
+        await asyncio.gather(ask, return_exceptions=True)
 
 
-async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> tuple[bool, bytes, bytes]:
-    """(found, what came after, what came before); not found at end of file."""
+def _started(out: asyncio.Task[_Talk], said: bytes) -> bytes:
+    if out.result().found:
+        return out.result().after
+    raise PrivilegeError("sudo did not start the visit: " + _last_line(said))
+
+
+async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _Talk:
     seen = b""
     while mark not in seen:
         part = await read(4096)
         if not part:
-            return False, b"", seen
+            return _Talk(found=False, before=seen)
         seen += part
         if len(seen) > MAX_TALK_BYTES and mark not in seen:
             raise RemoteError("the host talks without end before the visit began")
     before, _, after = seen.partition(mark)
-    return True, after, before
-
-
-def _refusal(had_password: bool, said: bytes) -> str:
-    if had_password:
-        return "sudo refused the password (one attempt was made): check become_password for this host"
-    return "sudo asks for a password and the inventory names no become_password"
+    return _Talk(found=True, before=before, after=after)
 
 
 def _last_line(said: bytes) -> str:

@@ -36,9 +36,11 @@ class Sudo:
             self._end()
 
     def _end(self) -> None:
-        self._err.put_nowait(self._says)
-        for queue in (self._out, self._err):
-            queue.put_nowait(b"")
+        # Its stdout ends first: its reason may come a moment later.
+        self._out.put_nowait(b"")
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._err.put_nowait, self._says)
+        loop.call_soon(loop.call_soon, self._err.put_nowait, b"")
 
     async def write(self, data: bytes) -> None:
         self.written.append(data)
