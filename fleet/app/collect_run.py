@@ -24,7 +24,7 @@ BATCH = 100
 LINGER_S = 0.25
 """How long a result may wait for others to be stored with it."""
 GRACE_S = 3.0
-"""How long visits in flight may go on once the run was told to stop."""
+"""How long visits in flight may go on once the run was told to stop, and how long they may take to end."""
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +110,9 @@ class Collection:
             await asyncio.wait((crew, writer, stopping), return_when=asyncio.FIRST_COMPLETED)
             if stopping.done() and not writer.done():
                 await asyncio.wait((crew, writer), timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+                for clock in state.in_flight.values():
+                    clock.stop()
+                await asyncio.wait((crew, writer), timeout=GRACE_S, return_when=asyncio.FIRST_COMPLETED)
             if crew.done():
                 crew.result()
         finally:
@@ -127,6 +130,7 @@ class Collection:
                 return
             judged = await self._supervised(host, state)
             state.counts[judged.result.verdict.word] += 1
+            log.info("%s", _line(judged.result))
             await queue.put(judged)
 
     async def _supervised(self, host: Host, state: RunState) -> Judged:
@@ -177,6 +181,14 @@ async def _batch(queue: asyncio.Queue[Judged | None]) -> tuple[list[Judged], boo
                 if len(batch) == 1:
                     scope.reschedule(asyncio.get_running_loop().time() + LINGER_S)
     return batch, True
+
+
+def _line(result: HostResult) -> str:
+    verdict = result.verdict
+    why = verdict.cause.label if verdict.cause else verdict.reason
+    where = f" in phase {verdict.phase}" if verdict.phase else ""
+    took = f"{result.duration_s:.1f} s" if result.duration_s is not None else "no time"
+    return f"{result.host.name}: {verdict.word}{f', {why}' if why else ''}{where}, {took}"
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
@@ -19,6 +20,9 @@ from fleet.parse.mask import Masker
 from fleet.parse.observe import observe_visit
 from fleet.parse.scan import Anchors
 from fleet.ports import Secrets
+
+MAX_SHARED = 256
+"""More than these would make looking for them the dearest part of a visit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,13 @@ class Digest:
 
     def judge(self, host: Host, visit: Visit, answer: Answer | None) -> Judged:
         """The host's result; whatever came is judged, also after a failure."""
+        mask = self._mask_for(host)
         if answer is not None:
-            visit = open_answer(visit, answer, self._plan, self._mask_for(host))
+            visit = open_answer(visit, answer, self._plan, mask)
+        if visit.failure is not None:
+            # It may quote the host.
+            message = mask(visit.failure.message.encode("utf-8", "replace")).decode("utf-8", "replace")
+            visit = replace(visit, failure=replace(visit.failure, message=message))
         observation = observe_visit(visit, self._anchors)
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
@@ -65,23 +74,21 @@ class Digest:
         return Judged(result=result, body=visit.body)
 
     def _mask_for(self, host: Host) -> Callable[[bytes], bytes]:
-        own = _resolved(
-            self._secrets, frozenset(ref for ref in (host.password, host.become_password) if ref is not None)
-        )
+        own = _resolved(self._secrets, _own_secrets(host))
         if own <= self._shared:
             return self._masker.mask
         return Masker(self._mask_key, self._shared | own).mask
 
 
 def shared_secrets(hosts: tuple[Host, ...]) -> frozenset[SecretRef]:
-    """References that more than one host uses: their values may turn up in anybody's logs."""
-    seen: set[SecretRef] = set()
-    shared: set[SecretRef] = set()
-    for host in hosts:
-        for ref in {host.password, host.become_password} - {None}:
-            assert ref is not None
-            (shared if ref in seen else seen).add(ref)
-    return frozenset(shared)
+    """The references whose values are looked for in every host's answer: all of the run, and where a run has
+    more than ``MAX_SHARED`` those that most hosts use. A host's own are looked for in its answer besides."""
+    uses = Counter(ref for host in hosts for ref in _own_secrets(host))
+    return frozenset(ref for ref, _ in uses.most_common(MAX_SHARED))
+
+
+def _own_secrets(host: Host) -> frozenset[SecretRef]:
+    return frozenset(ref for ref in (host.password, host.become_password) if ref is not None)
 
 
 def _resolved(secrets: Secrets, refs: frozenset[SecretRef]) -> frozenset[str]:

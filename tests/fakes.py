@@ -1,0 +1,94 @@
+"""Stand-ins typed against the ports: what a fault needs that no real part can be made to show."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from fleet.errors import HostError
+from fleet.model.host import Host, SecretRef
+from fleet.model.report import HostResult, Run, RunReport
+from fleet.model.words import Phase
+from fleet.ports import Guard, Phases, Secrets, Session
+
+
+class FakeSecrets:
+    """Values by reference, as ``str(ref)``."""
+
+    def __init__(self, values: Mapping[str, str] | None = None) -> None:
+        self._values = dict(values or {})
+
+    def resolve(self, ref: SecretRef) -> str:
+        return self._values[str(ref)]
+
+
+class FakeTransport:
+    """Opens nothing: raises what it is given, or hangs in a phase until it is cancelled."""
+
+    def __init__(self, outcome: Callable[[Host], Exception | None]) -> None:
+        self._outcome = outcome
+        self.opened: list[str] = []
+        self.reached = asyncio.Event()
+
+    async def open(self, host: Host, secrets: Secrets, guard: Guard, phases: Phases) -> Session:
+        self.opened.append(host.name)
+        phases.enter(Phase.CONNECT)
+        self.reached.set()
+        error = self._outcome(host)
+        if error is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        raise error
+
+
+class FakeStore:
+    """Keeps the results it is given; ``fails`` is raised by every save."""
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.results: dict[str, HostResult] = {}
+        self._fails = fails
+
+    def mask_key(self) -> bytes:
+        return b"k" * 32
+
+    def begin(self, run: Run, hosts: Sequence[Host]) -> None:
+        pass
+
+    def save(self, run_id: str, batch: Sequence[tuple[HostResult, bytes]]) -> None:
+        if self._fails is not None:
+            raise self._fails
+        self.results |= {result.host.name: result for result, _ in batch}
+
+    def end(self, run: Run) -> None:
+        pass
+
+    def runs(self, limit: int) -> tuple[Run, ...]:
+        return ()
+
+    def load(self, run_id: str | None) -> RunReport | None:
+        return None
+
+    def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
+        return ()
+
+    def body(self, run_id: str, host: str) -> bytes | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+class FakeClock:
+    """One instant, for ever."""
+
+    def __init__(self, at: datetime) -> None:
+        self._at = at
+
+    def now(self) -> datetime:
+        return self._at
+
+
+def raises(error: HostError | Exception) -> Callable[[Host], Exception | None]:
+    """The same trouble for every host."""
+    return lambda _: error

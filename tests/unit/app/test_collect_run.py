@@ -1,0 +1,150 @@
+"""The run around the visits: a row for every host, whatever a visit, the store or the operator does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from fleet.app.collect_run import BATCH, Collection, RunState
+from fleet.app.digest import Digest, shared_secrets
+from fleet.app.exit_code import Stopped
+from fleet.collect.deadlines import Limits
+from fleet.collect.guard import PasswordGuard
+from fleet.collect.plan import plan_visit
+from fleet.collect.visit import Visitor
+from fleet.errors import RemoteError, StorageError, UnreachableError
+from fleet.model.host import Host, SecretRef
+from fleet.model.report import Run
+from fleet.model.words import CheckMode, Phase, Reason, Word
+from fleet.packs.load import load_pack
+from tests.fakes import FakeClock, FakeSecrets, FakeStore, FakeTransport, raises
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+PACK = load_pack()
+PLAN = plan_visit(PACK.items, CheckMode.AUTO)
+
+
+class OneVisitor:
+    def __init__(self, visitor: Visitor) -> None:
+        self._visitor = visitor
+
+    def visitor(self, host: Host) -> Visitor:
+        return self._visitor
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as made:
+        yield made
+
+
+def hosts(count: int, password: SecretRef | None = None) -> tuple[Host, ...]:
+    return tuple(
+        Host(name=f"web{at:04}", address="192.0.2.1", user="ops", become_password=password)
+        for at in range(count)
+    )
+
+
+def collection(
+    pool: ThreadPoolExecutor,
+    chosen: tuple[Host, ...],
+    transport: FakeTransport,
+    store: FakeStore,
+    secrets: FakeSecrets,
+) -> Collection:
+    visitor = Visitor(
+        plan=PLAN,
+        transport=transport,
+        secrets=secrets,
+        guard=PasswordGuard(),
+        clock=FakeClock(AT),
+        limits=Limits(),
+        run_id="run",
+    )
+    return Collection(
+        run=Run(
+            id="run",
+            inventory="inventory.yaml",
+            started_at=AT,
+            selected=len(chosen),
+            fleet_version="0",
+            pack_digest=PACK.digest,
+            script_sha256=PLAN.sha256,
+        ),
+        hosts=chosen,
+        visits=OneVisitor(visitor),
+        digest=Digest(PACK, PLAN, b"k" * 32, secrets, shared_secrets(chosen)),
+        store=store,
+        store_pool=pool,
+        judge_pool=pool,
+        concurrency=10,
+        max_time_s=None,
+    )
+
+
+async def test_a_host_in_flight_says_where_the_run_left_it(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.app.collect_run.GRACE_S", 0.05)
+    transport, store = FakeTransport(lambda _: None), FakeStore()
+    state = RunState(selected=20)
+    run = asyncio.create_task(collection(pool, hosts(20), transport, store, FakeSecrets()).collect(state))
+    await transport.reached.wait()
+    state.stop(Stopped.INTERRUPTED)
+    await run
+    assert set(store.results) == set(transport.opened)
+    assert 1 <= len(transport.opened) <= 10
+    for result in store.results.values():
+        assert (result.verdict.reason, result.verdict.phase) == (Reason.SKIPPED, Phase.CONNECT)
+        assert "the run was stopped" in result.verdict.message
+        assert result.started_at == AT
+
+
+async def test_a_store_that_fails_ends_the_run_with_its_error(pool: ThreadPoolExecutor) -> None:
+    chosen = hosts(2 * BATCH)
+    store = FakeStore(fails=StorageError("the disk is full"))
+    made = collection(pool, chosen, FakeTransport(raises(UnreachableError("down"))), store, FakeSecrets())
+    with pytest.raises(StorageError, match="full"):
+        await asyncio.wait_for(made.collect(RunState(selected=len(chosen))), 20)
+
+
+async def test_a_bug_costs_its_host_and_is_counted(
+    pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def outcome(host: Host) -> Exception:
+        return ZeroDivisionError("oops") if host.name == "web0001" else UnreachableError("down")
+
+    store, state = FakeStore(), RunState(selected=3)
+    await collection(pool, hosts(3), FakeTransport(outcome), store, FakeSecrets()).collect(state)
+    reasons = [store.results[host.name].verdict.reason for host in hosts(3)]
+    assert reasons == [Reason.UNREACHABLE, Reason.BUG, Reason.UNREACHABLE]
+    assert state.bugs == 1
+    assert state.counts[Word.NOT_OBSERVED] == 3
+    assert "oops" in caplog.text
+
+
+async def test_what_a_host_says_of_its_failure_is_masked(pool: ThreadPoolExecutor) -> None:
+    ref = SecretRef(scheme="env", target="PW")
+    said = raises(RemoteError("the host did not run the visit: PASSWORD=hunter22 tried s3cr3t-of-ours"))
+    store = FakeStore()
+    secrets = FakeSecrets({str(ref): "s3cr3t-of-ours"})
+    await collection(pool, hosts(1, ref), FakeTransport(said), store, secrets).collect(RunState(selected=1))
+    message = store.results["web0000"].verdict.message
+    assert message.startswith("the host did not run the visit: PASSWORD=<masked:")
+    assert "hunter22" not in message
+    assert "s3cr3t" not in message
+
+
+def test_the_runs_secrets_are_looked_for_everywhere() -> None:
+    refs = [SecretRef(scheme="file", target=f"/pw/{at}") for at in range(300)]
+    few = tuple(Host(name=f"h{at}", address="a", user="u", password=refs[at]) for at in range(3))
+    assert shared_secrets(few) == frozenset(refs[:3])
+    many = tuple(Host(name=f"h{at}", address="a", user="u", password=ref) for at, ref in enumerate(refs))
+    often = tuple(Host(name=f"o{at}", address="a", user="u", become_password=refs[-1]) for at in range(2))
+    found = shared_secrets(many + often)
+    assert len(found) == 256
+    assert refs[-1] in found
