@@ -17,8 +17,9 @@ WHEN = ("always", "failed", "not-connected")
 _REQUIRED = frozenset({"name", "argv"})
 _OPTIONAL = frozenset({"needs_root", "when", "timeout_s", "max_bytes", "newest", "required"})
 _NAME = re.compile(r"[a-z][a-z0-9._-]*")
-# Words travel unquoted through the login shell, joined with ":" and "+"; a date format begins with "+".
-_WORD = re.compile(r"\+?[A-Za-z0-9_./=,@%-]+|\{\}|;")
+# An item travels unquoted as one word, its fields joined with ":" and its argv with "@"; a date format begins
+# with "+". "{}" and ";", which a shell would eat, travel as "=f" and "=e".
+_WORD = re.compile(r"(?!=[ef]\Z)\+?[A-Za-z0-9_./=,%-]+|\{\}|;")
 
 
 def load_items(path: Path) -> tuple[tuple[Item, ...], list[Mistake]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -180,6 +181,56 @@ def test_a_rules_mistake(tmp_path: Path, old: str, new: str, says: str) -> None:
 def test_an_items_mistake(tmp_path: Path, old: str, new: str, says: str) -> None:
     found = mistakes_of(write_pack(tmp_path, ITEMS.replace(old, new, 1)))
     assert any(says in text and text.startswith("items.yaml") for text in found), found
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "a@b",
+        "@",
+        "=f",
+        "=e",
+        "a:b",
+        "a b",
+        "a\tb",
+        "a\nb",
+        "$x",
+        "`x`",
+        "'x'",
+        '"x"',
+        "a\\b",
+        "a*",
+        "a?",
+        "[a]",
+        "~",
+        "!x",
+        "a|b",
+        "a&b",
+        "a;b",
+        "(a)",
+        "<a",
+        ">a",
+        "#a",
+        "^a",
+        "{a,b}",
+        "x{}",
+        "é",
+        "a+b",
+    ],
+)
+def test_a_word_some_shell_would_change_is_refused(tmp_path: Path, word: str) -> None:
+    items = ITEMS.replace("[azcmagent, show]", f"[azcmagent, {json.dumps(word)}]")
+    (said,) = mistakes_of(write_pack(tmp_path, items))
+    assert said.startswith("items.yaml:3: ")
+    assert "every login shell" in said
+
+
+@pytest.mark.parametrize(
+    "word", ["{}", ";", "+%s/%z/%Z", "--property=Id,Result", "TZ=UTC", "a=f", "=file", "-k"]
+)
+def test_a_word_every_shell_leaves_alone_is_taken(tmp_path: Path, word: str) -> None:
+    items = ITEMS.replace("[azcmagent, show]", f"[azcmagent, {json.dumps(word)}]")
+    assert load_pack(write_pack(tmp_path, items)).items[1].argv == ("azcmagent", word)
 
 
 def test_a_fallback_needs_something_before_it(tmp_path: Path) -> None:
