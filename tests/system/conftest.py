@@ -19,13 +19,17 @@ from pathlib import Path
 
 import pytest
 
+from fleet.collect.plan import sudoers
+from fleet.packs.load import load_pack
+
 HOSTS = 50
 USER = "fleetops"
 PASSWORD = "correct horse 7"
 # Of its own for each worker of a parallel run, and not below /tmp: sshd refuses such a ChrootDirectory.
 ROOT = Path(f"/srv/fleet-system-test-{os.getpid()}")
 
-UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
+# Host 9 has these from busybox alone.
+BUSYBOX = ("sh", "cat", "date", "df", "env", "find", "grep", "gzip", "head", "id", "tail", "timeout", "uname")
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,15 @@ def make_user() -> None:
 
 
 def sshd_config(folder: Path, port: int) -> str:
-    (folder / "authorized_keys").write_text((folder / "client.pub").read_text())
-    (folder / "authorized_keys").chmod(0o644)
-    for parent in (folder, *folder.parents):
-        if parent != Path("/") and str(parent).startswith("/tmp/pytest"):
-            parent.chmod(0o755)
+    # sshd reads it as the login, which may not look into a test's own folders.
+    keys = ROOT / "authorized_keys"
+    shutil.copy(folder / "client.pub", keys)
+    keys.chmod(0o644)
     head = textwrap.dedent(f"""\
         Port {port}
         ListenAddress 0.0.0.0
         HostKey {folder}/host
-        AuthorizedKeysFile {folder}/authorized_keys
+        AuthorizedKeysFile {keys}
         StrictModes no
         UsePAM no
         PasswordAuthentication yes
@@ -157,6 +160,9 @@ def make_tree(number: int, tree: Path) -> None:
     (logs / "azcmagent.log").write_text(connect_log(failed=41 <= number <= 44))
     himds = "inactive" if 45 <= number <= 47 else "active"
     write_program(programs / "systemctl", systemctl(himds, "loaded" if number < 48 else "not-found"))
+    if number == 9:
+        for name in BUSYBOX:
+            (programs / name).symlink_to("/bin/busybox")
     if number < 48:
         write_program(programs / "azcmagent", azcmagent(41 <= number <= 44, number))
     else:
@@ -166,9 +172,12 @@ def make_tree(number: int, tree: Path) -> None:
 
 
 def sudo_rule(number: int) -> str:
-    """Every tenth host asks for the password; the others do not; host 7 allows nothing."""
+    """Every tenth host asks for the password; the others do not; host 7 allows nothing and host 8 what our
+    drop-in names."""
     if number == 7:
         return "# nothing\n"
+    if number == 8:
+        return sudoers(load_pack().items, USER)
     return f"{USER} ALL=(root) {'' if number % 10 == 0 else 'NOPASSWD: '}ALL\n"
 
 

@@ -78,8 +78,8 @@ def test_fifty_hosts_as_root_by_sudo(estate: Estate, tmp_path: Path) -> None:
         FLEETOPS_PW=PASSWORD,
     )
     assert code == 1
-    assert rows["host07"]["reason"] == "privilege"
-    assert verdicts(rows) == {"FAILING": 10, "HEALTHY": 39, "NOT_OBSERVED": 1}
+    assert {rows[host]["reason"] for host in ("host07", "host08")} == {"privilege"}
+    assert verdicts(rows) == {"FAILING": 10, "HEALTHY": 38, "NOT_OBSERVED": 2}
     assert {rows[f"host{n}"]["code"] for n in range(41, 45)} == {"AZCM0042"}
     assert {rows[f"host{n}"]["rule"] for n in range(45, 48)} == {"service-himds-down"}
     assert {rows[f"host{n}"]["rule"] for n in range(48, 51)} == {"agent-not-installed"}
@@ -101,10 +101,43 @@ def test_without_privilege_logs_are_not_guessed(estate: Estate, tmp_path: Path) 
 
 
 def test_single_reads_by_sudo(estate: Estate, tmp_path: Path) -> None:
-    code, rows = collect(estate, tmp_path, f"key_file: {estate.key}, become: reads", range(1, 10))
+    code, rows = collect(estate, tmp_path, f"key_file: {estate.key}, become: reads", range(7, 10))
     assert code == 3
     assert rows["host07"]["reason"] == "privilege"
-    assert verdicts(rows) == {"HEALTHY": 8, "NOT_OBSERVED": 1}
+    assert rows["host08"]["verdict"] == "HEALTHY", "the drop-in allows every read that needs root"
+    assert rows["host09"]["verdict"] == "HEALTHY", "busybox is enough"
+
+
+def test_the_drop_in_allows_nothing_else(estate: Estate) -> None:
+    for command in ("tail -c 1048577 /etc/shadow", "timeout -k 2 20 tail -c 1048577 /etc/shadow", "sh"):
+        said = ssh(estate, 8, f"sudo -n {command} </dev/null")
+        assert said.returncode == 1, said
+        assert "sudo:" in said.stderr
+
+
+def ssh(estate: Estate, number: int, command: str) -> subprocess.CompletedProcess[str]:
+    options = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+    return subprocess.run(
+        [
+            *("ssh", "-F", "none", "-i", str(estate.key), "-p", str(estate.port)),
+            *(word for option in options for word in ("-o", option)),
+            *(f"{USER}@{estate.address(number)}", command),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_password_nobody_asks_for_stays_here(estate: Estate, tmp_path: Path) -> None:
+    code, rows = collect(
+        estate,
+        tmp_path,
+        f"key_file: {estate.key}, become: shell, become_password: 'env:FLEETOPS_PW'",
+        range(1, 7),
+        FLEETOPS_PW="wrong one",
+    )
+    assert (code, verdicts(rows)) == (0, {"HEALTHY": 6})
 
 
 def test_a_changed_host_key_is_refused(estate: Estate, tmp_path: Path) -> None:
