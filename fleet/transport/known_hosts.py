@@ -89,7 +89,7 @@ def _lines(path: str) -> Iterable[str]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from error
+        raise IdentityError(f"cannot read the known_hosts file {path}: {error.strerror}") from error
     stripped = (line.strip() for line in text.splitlines())
     return [line for line in stripped if len(line.split()) > 1 and not line.startswith("#")]
 

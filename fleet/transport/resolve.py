@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet.errors import UnreachableError
 
-MAX_LOOKUPS = 64
+Addresses = list[tuple[int, Any]]
 
 
 class Resolver:
@@ -18,32 +18,34 @@ class Resolver:
 
     getaddrinfo cannot be cancelled, and asyncio's shared executor has a handful of threads: a few dead name
     servers would stop the run. The threads are daemons, so that one that hangs does not hold up the end.
+
+    Args:
+        slots: look-ups at once. A visit that gives up leaves its look-up behind: have more than visits.
     """
 
-    def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(MAX_LOOKUPS)
+    def __init__(self, slots: int) -> None:
+        self._slots = asyncio.Semaphore(slots)
 
-    async def resolve(self, address: str, port: int) -> list[tuple[int, Any]]:
+    async def resolve(self, address: str, port: int) -> Addresses:
         """(family, sockaddr) pairs in the system's order of preference. Raises UnreachableError."""
         if (literal := _literal(address, port)) is not None:
             return [literal]
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[tuple[int, Any]]] = loop.create_future()
         await self._slots.acquire()
+        answer: asyncio.Future[Addresses] = asyncio.get_running_loop().create_future()
+        try:
+            self._start(address, port, answer)
+        except RuntimeError as error:
+            self._slots.release()
+            raise UnreachableError(f"cannot look up {address}: {error}") from error
+        try:
+            return await answer
+        except OSError as error:
+            raise UnreachableError(f"cannot resolve {address}: {error.strerror or error}") from error
 
-        def look_up() -> None:
-            try:
-                found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
-                result: list[tuple[int, Any]] | OSError = [(entry[0], entry[4]) for entry in found]
-            except (OSError, UnicodeError) as error:
-                result = error if isinstance(error, OSError) else OSError("not a host name")
-            try:
-                loop.call_soon_threadsafe(settle, result)
-            except RuntimeError:
-                # The loop is closed: the run ended while this name was still looked up.
-                return
+    def _start(self, address: str, port: int, answer: asyncio.Future[Addresses]) -> None:
+        loop = answer.get_loop()
 
-        def settle(result: list[tuple[int, Any]] | OSError) -> None:
+        def settle(result: Addresses | OSError) -> None:
             self._slots.release()
             if answer.done():
                 return
@@ -52,19 +54,33 @@ class Resolver:
             else:
                 answer.set_result(result)
 
+        def look_up() -> None:
+            result = _look_up(address, port)
+            try:
+                loop.call_soon_threadsafe(settle, result)
+            except RuntimeError:
+                # The loop is closed: the run ended while this name was still looked up.
+                return
+
         threading.Thread(target=look_up, name=f"resolve {address}", daemon=True).start()
-        try:
-            return await answer
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnreachableError(f"cannot resolve {address}: {reason}") from error
+
+
+def _look_up(address: str, port: int) -> Addresses | OSError:
+    try:
+        found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return error
+    except UnicodeError:
+        return OSError("not a host name")
+    return [(entry[0], entry[4]) for entry in found]
 
 
 def _literal(address: str, port: int) -> tuple[int, Any] | None:
     try:
-        version = ipaddress.ip_address(address).version
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return None
-    if version == 4:
+    if isinstance(parsed, ipaddress.IPv4Address):
         return socket.AF_INET, (address, port)
-    return socket.AF_INET6, (address, port, 0, 0)
+    # The number of a link-local address's interface is the system's to find.
+    return None if parsed.scope_id else (socket.AF_INET6, (address, port, 0, 0))

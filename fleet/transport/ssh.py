@@ -20,15 +20,23 @@ from fleet.transport.known_hosts import KnownHosts
 from fleet.transport.resolve import Resolver
 
 CLOSE_S = 2.0
+LOOKUPS_PER_VISIT = 4
+"""The system gives a dead name server up to half a minute, a visit's deadline is shorter."""
 
 
 class SshTransport:
-    """Opens SSH sessions. Keys and known_hosts files are read once per run, when first asked for."""
+    """Opens SSH sessions. Keys and known_hosts files are read once per run, when first asked for.
 
-    def __init__(self, *, connect_s: float, agent_path: str | None) -> None:
+    Args:
+        connect_s: seconds to share among the addresses of a name.
+        agent_path: the ssh-agent's socket, for the hosts that ask for it.
+        concurrency: visits at once.
+    """
+
+    def __init__(self, *, connect_s: float, agent_path: str | None, concurrency: int = 100) -> None:
         self._connect_s = connect_s
         self._agent_path = agent_path
-        self._resolver = Resolver()
+        self._resolver = Resolver(LOOKUPS_PER_VISIT * concurrency)
         self._keys: dict[str, asyncssh.SSHKeyPair | CredentialError] = {}
         self._known_hosts: dict[str, KnownHosts] = {}
 
@@ -170,10 +178,7 @@ class _Login(asyncssh.SSHClient):
             return True
         shown = key.get_fingerprint()
         if self.known.knows_other(self.host, self._peer):
-            self.trouble = IdentityError(
-                f"the host key changed: {shown} is not the one in {self.known.path}; find out why before you "
-                "replace that entry"
-            )
+            self.trouble = IdentityError(f"the host key changed: {shown} is not the one in {self.known.path}")
             return False
         if self.host.host_key_policy is HostKeyPolicy.ACCEPT_NEW:
             try:
