@@ -20,6 +20,8 @@ from fleet.transport.known_hosts import KnownHosts
 from fleet.transport.resolve import Resolver
 
 CLOSE_S = 2.0
+# A packet of nonsense makes asyncssh raise a ValueError.
+_BROKEN = (asyncssh.Error, OSError, ValueError)
 LOOKUPS_PER_VISIT = 4
 """The system gives a dead name server up to half a minute, a visit's deadline is shorter."""
 
@@ -261,6 +263,8 @@ async def _border(login: _Login) -> AsyncIterator[None]:
         raise UnreachableError(f"the SSH connection failed: {_shown(str(error))}") from error
     except OSError as error:
         raise UnreachableError(f"the connection broke: {_why(error)}") from error
+    except ValueError as error:
+        raise UnreachableError(f"the peer does not speak SSH: {_shown(str(error))}") from error
 
 
 def _auth_message(login: _Login) -> str:
@@ -281,7 +285,7 @@ class _SshSession:
             process = await self._connection.create_process(command, encoding=None)
         except asyncssh.ChannelOpenError as error:
             raise RemoteError(f"the host opens no session: {_shown(error.reason)}") from error
-        except (asyncssh.Error, OSError) as error:
+        except _BROKEN as error:
             raise UnreachableError(f"the connection broke: {_shown(str(error))}") from error
         return _SshProcess(process)
 
@@ -302,7 +306,7 @@ class _SshProcess:
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
-        except (asyncssh.Error, OSError) as error:
+        except _BROKEN as error:
             raise RemoteError("the shell ended before it took the script") from error
 
     def write_eof(self) -> None:
@@ -318,7 +322,7 @@ class _SshProcess:
     async def _read(self, stream: asyncssh.SSHReader[bytes], limit: int) -> bytes:
         try:
             return await stream.read(limit)
-        except (asyncssh.Error, OSError) as error:
+        except _BROKEN as error:
             raise UnreachableError(f"the connection broke: {_shown(str(error))}") from error
 
 
@@ -334,7 +338,8 @@ def _closed_on_error(sock: socket.socket) -> Any:
 def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError) and not error.strerror:
         return "no answer"
-    return error.strerror or str(error)
+    # asyncio puts words of its own where the system's reason should be.
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _shown(text: str) -> str:

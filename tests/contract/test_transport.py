@@ -1,0 +1,275 @@
+"""What every transport must do, and how each of SSH's troubles is told; the server runs real shells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from fleet.collect.deadlines import Limits, PhaseClock
+from fleet.collect.guard import PasswordGuard
+from fleet.errors import AuthError, CredentialError, DeadlineError, HostError, IdentityError, UnreachableError
+from fleet.model.host import Host, SecretRef
+from fleet.model.words import Connection, HostKeyPolicy, Phase
+from fleet.ports import Session
+from fleet.transport.local import LocalTransport
+from fleet.transport.ssh import SshTransport
+from tests.fakes import FakeSecrets
+
+PASSWORD = SecretRef(scheme="env", target="PW")
+Open = Callable[[], AbstractAsyncContextManager[Session]]
+
+
+class Server:
+    """An SSH server that knows one key and one password, and runs commands in a real `sh`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = 0
+        for name in ("host", "client", "stranger"):
+            key = asyncssh.generate_private_key("ssh-ed25519")
+            key.write_private_key(folder / name)
+            key.write_public_key(folder / f"{name}.pub")
+
+    def host(self, **fields: object) -> Host:
+        known: dict[str, object] = {
+            "name": "web01",
+            "address": "127.0.0.1",
+            "port": self.port,
+            "user": "ops",
+            "key_file": str(self.folder / "client"),
+            "known_hosts": str(self.folder / "known_hosts"),
+        }
+        return Host(**{**known, **fields})  # type: ignore[arg-type]
+
+    def known_as(self, key: str) -> None:
+        words = (self.folder / f"{key}.pub").read_text()
+        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {words}")
+
+
+class OnePassword(asyncssh.SSHServer):
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return password == "right"
+
+
+async def run(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *("sh", "-c", process.command or ""),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    feeds = asyncio.create_task(feed(process, child.stdin))
+    try:
+        await asyncio.gather(
+            pump(child.stdout, process.stdout.write, process.stdout.drain),
+            pump(child.stderr, process.stderr.write, process.stderr.drain),
+        )
+        process.exit(await child.wait())
+    finally:
+        feeds.cancel()
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def feed(process: asyncssh.SSHServerProcess[bytes], stdin: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncssh.Error):
+        await pump(process.stdin, stdin.write, stdin.drain)
+    stdin.close()
+
+
+async def pump(
+    reader: asyncio.StreamReader | asyncssh.SSHReader[bytes],
+    write: Callable[[bytes], None],
+    drain: Callable[[], Awaitable[None]],
+) -> None:
+    while part := await reader.read(65536):
+        write(part)
+        await drain()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    made = Server(tmp_path)
+    listener = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=OnePassword,
+        server_host_keys=[str(tmp_path / "host")],
+        authorized_client_keys=str(tmp_path / "client.pub"),
+        process_factory=run,
+        encoding=None,
+    )
+    made.port = listener.get_port()
+    made.known_as("host")
+    async with listener:
+        yield made
+
+
+@asynccontextmanager
+async def opened(
+    transport: SshTransport | LocalTransport, host: Host, limits: Limits | None = None, password: str = ""
+) -> AsyncIterator[Session]:
+    async with PhaseClock(limits or Limits()) as clock:
+        secrets = FakeSecrets({str(PASSWORD): password})
+        session = await transport.open(host, secrets, PasswordGuard(), clock)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+
+@pytest.fixture(params=["ssh", "local"])
+def session(request: pytest.FixtureRequest, server: Server) -> Open:
+    if request.param == "local":
+        return lambda: opened(
+            LocalTransport(), Host(name="here", address="here", connection=Connection.LOCAL)
+        )
+    return lambda: opened(SshTransport(connect_s=10, agent_path=None), server.host())
+
+
+async def whole(read: Callable[[int], Awaitable[bytes]]) -> bytes:
+    parts = []
+    while part := await read(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+class TestEveryTransport:
+    async def test_a_script_on_stdin_with_words_for_arguments(self, session: Open) -> None:
+        async with session() as opened_session:
+            process = await opened_session.start("sh -s -- one two")
+            await process.write(b"echo $2 $1; echo trouble >&2; exit 3\n")
+            assert await whole(process.read) == b"two one\n"
+            assert await whole(process.read_stderr) == b"trouble\n"
+
+    async def test_bytes_arrive_as_they_are(self, session: Open) -> None:
+        blob = bytes(range(256)) * 8192
+        async with session() as opened_session:
+            process = await opened_session.start("cat")
+            read = asyncio.create_task(whole(process.read))
+            await process.write(blob)
+            process.write_eof()
+            assert await read == blob
+
+    async def test_stdin_stays_open_until_it_is_ended(self, session: Open) -> None:
+        async with session() as opened_session:
+            process = await opened_session.start("read line; echo got $line; cat; echo end")
+            await process.write(b"first\n")
+            assert await process.read(100) == b"got first\n"
+            process.write_eof()
+            assert await whole(process.read) == b"end\n"
+
+    async def test_closing_waits_for_no_command(self, session: Open) -> None:
+        async with asyncio.timeout(8), session() as opened_session:
+            process = await opened_session.start("echo here; exec sleep 600")
+            assert await process.read(100) == b"here\n"
+
+    async def test_a_command_that_does_not_read_ends_all_the_same(self, session: Open) -> None:
+        async with session() as opened_session:
+            process = await opened_session.start("true")
+            with contextlib.suppress(HostError):
+                await process.write(b"x" * (8 << 20))
+            assert await whole(process.read) == b""
+
+
+class TestSsh:
+    async def told(self, host: Host, *, password: str = "", limits: Limits | None = None) -> HostError:
+        transport = SshTransport(connect_s=10, agent_path=None)
+        with pytest.raises(HostError) as caught:
+            async with opened(transport, host, limits, password):
+                raise AssertionError("it logged in")
+        return caught.value
+
+    async def test_nobody_listens(self, server: Server) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            error = await self.told(server.host(port=sock.getsockname()[1]))
+        assert isinstance(error, UnreachableError)
+        assert "refused" in str(error)
+
+    async def test_a_family_this_machine_lacks(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object) -> socket.socket:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+        monkeypatch.setattr("fleet.transport.ssh.socket.socket", refuse)
+        error = await self.told(server.host())
+        assert isinstance(error, UnreachableError)
+        assert "Address family" in str(error)
+
+    async def test_a_host_nobody_knows(self, server: Server) -> None:
+        (server.folder / "known_hosts").write_text("")
+        error = await self.told(server.host())
+        assert isinstance(error, IdentityError)
+        assert "not known" in str(error)
+
+    async def test_a_changed_host_key(self, server: Server) -> None:
+        server.known_as("stranger")
+        for policy in (HostKeyPolicy.STRICT, HostKeyPolicy.ACCEPT_NEW):
+            error = await self.told(server.host(host_key_policy=policy))
+            assert isinstance(error, IdentityError)
+            assert "changed" in str(error)
+
+    async def test_a_new_host_is_written_down_where_that_is_wanted(self, server: Server) -> None:
+        (server.folder / "known_hosts").unlink()
+        host = server.host(host_key_policy=HostKeyPolicy.ACCEPT_NEW)
+        async with opened(SshTransport(connect_s=10, agent_path=None), host):
+            pass
+        async with opened(SshTransport(connect_s=10, agent_path=None), server.host()):
+            pass
+
+    async def test_a_refused_key(self, server: Server) -> None:
+        error = await self.told(server.host(key_file=str(server.folder / "stranger")))
+        assert isinstance(error, AuthError)
+        assert "refused the key of ops" in str(error)
+
+    async def test_a_refused_password(self, server: Server) -> None:
+        error = await self.told(server.host(key_file=None, password=PASSWORD), password="wrong")
+        assert isinstance(error, AuthError)
+        assert "refused the password" in str(error)
+
+    async def test_a_right_password(self, server: Server) -> None:
+        host = server.host(key_file=None, password=PASSWORD)
+        async with opened(SshTransport(connect_s=10, agent_path=None), host, password="right"):
+            pass
+
+    async def test_no_key_to_offer(self, server: Server) -> None:
+        error = await self.told(server.host(key_file=str(server.folder / "missing")))
+        assert isinstance(error, CredentialError)
+        assert "missing" in str(error)
+
+    async def test_a_listener_that_says_nothing(self, server: Server) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.listen()
+            error = await self.told(server.host(port=sock.getsockname()[1]), limits=Limits(connect_s=0.2))
+        assert isinstance(error, DeadlineError)
+        assert str(Phase.HANDSHAKE) in str(error)
+
+    @pytest.mark.parametrize(
+        "said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n" + b"\0" * 64]
+    )
+    async def test_a_listener_of_another_kind(self, server: Server, said: bytes) -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(said)
+            await writer.drain()
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as other:
+            error = await self.told(server.host(port=other.sockets[0].getsockname()[1]))
+        assert isinstance(error, UnreachableError)
