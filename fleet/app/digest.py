@@ -61,7 +61,7 @@ class Digest:
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
             host=host,
-            verdict=judge(visit, findings, self._pack),
+            verdict=judge(visit, observation, findings, self._pack),
             findings=findings,
             os_name=observation.os_name,
             agent=observation.agent,

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from fleet.classify.evidence import harmless
 from fleet.classify.rank import rank
 from fleet.model.finding import Finding
+from fleet.model.observation import Observation
 from fleet.model.pack import Item, Pack
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
@@ -31,6 +33,7 @@ _FAILING = (Severity.CRITICAL, Severity.ERROR)
 _TIMED_OUT = (124, 137, 143)
 _NO_PROGRAM = (126, 127)
 _NOT_THERE = b"No such file or directory"
+_MAX_SAID = 200
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # The agent's own absence explains why nothing else of it could be read.
 _AGENT_ABSENT = "agent-not-installed"
@@ -43,16 +46,17 @@ class _Gap:
 
     item: str
     reason: Reason
+    why: str
 
 
-def judge(visit: Visit, findings: Sequence[Finding], pack: Pack) -> Verdict:
+def judge(visit: Visit, observation: Observation, findings: Sequence[Finding], pack: Pack) -> Verdict:
     """The verdict. Findings of a partial visit keep their word; without any, what was not read decides.
 
-    HEALTHY is said only when the visit is complete and every required item of the pack was read, where a
-    file that does not exist counts as read.
+    HEALTHY is said only when the visit is complete and every required item of the pack was read and
+    understood, where a file that does not exist counts as read.
     """
     active = [f for f in rank(findings, pack) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
-    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, pack))
+    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack))
     whole = visit.complete and visit.failure is None and not gaps
     if active and (visit.captures or visit.failure is None):
         return Verdict(
@@ -84,35 +88,56 @@ def _is_agent_absent(active: Sequence[Finding]) -> bool:
     return any(finding.rule == _AGENT_ABSENT for finding in active)
 
 
-def _gaps(visit: Visit, pack: Pack) -> Iterator[_Gap]:
+def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
     for place, item in enumerate(pack.items):
-        if not item.required:
+        if not item.required or item.name in observation.answered:
             continue
-        reasons = [_gap(visit.capture(name)) for name in (item.name, *_fallbacks(pack.items, place))]
-        if all(reason is not None for reason in reasons):
-            yield _Gap(item=item.name, reason=reasons[0] or Reason.PARTIAL)
+        tried = (item, *_fallbacks(pack.items, place))
+        gaps = [_gap(each, visit.capture(each.name)) for each in tried]
+        if gaps[0] and all(gaps):
+            yield gaps[0]
+        elif item.name in observation.unanswered:
+            yield _Gap(item=item.name, reason=Reason.PARTIAL, why="its answer is not understood")
 
 
-def _fallbacks(items: Sequence[Item], place: int) -> Iterator[str]:
+def _fallbacks(items: Sequence[Item], place: int) -> Iterator[Item]:
     """The items that are read in the place of that one because it failed."""
     for item in items[place + 1 :]:
         if item.when != "failed":
             return
-        yield item.name
+        yield item
 
 
-def _gap(capture: Capture | None) -> Reason | None:
-    if capture is None or capture.exit_code is None:
-        return Reason.PARTIAL
+def _gap(item: Item, capture: Capture | None) -> _Gap | None:
+    """Why the item was not read; None when it was."""
+    if capture is None:
+        return _Gap(item=item.name, reason=Reason.PARTIAL, why="no answer")
+    if capture.exit_code is None:
+        return _Gap(item=item.name, reason=Reason.PARTIAL, why=f"left out: {capture.skipped}")
+    if capture.exit_code in _TIMED_OUT and not capture.denied:
+        why = f"did not end within {item.timeout_s} s"
+        return _Gap(item=item.name, reason=Reason.DEADLINE, why=why)
+    reason = _failed(item, capture)
+    return None if reason is None else _Gap(item=item.name, reason=reason, why=_said(capture))
+
+
+def _failed(item: Item, capture: Capture) -> Reason | None:
     if capture.exit_code == 0:
         return None
     if capture.denied:
         return Reason.PRIVILEGE
-    if capture.exit_code in _TIMED_OUT:
-        return Reason.DEADLINE
     if capture.exit_code in _NO_PROGRAM:
         return Reason.PRIVILEGE if capture.privilege is Privilege.SUDO else Reason.PARTIAL
-    return None if _NOT_THERE in capture.stderr else Reason.PARTIAL
+    # Of a file this is an answer; a program that says it lacks some file has not done its work.
+    is_file = item.argv[-1].startswith("/")
+    return None if is_file and _NOT_THERE in capture.stderr else Reason.PARTIAL
+
+
+def _said(capture: Capture) -> str:
+    """The host's own last words on it, else its exit code."""
+    lines = (capture.stderr or capture.data[-_MAX_SAID:]).decode("utf-8", "replace").split("\n")
+    words = [text for line in lines if (text := harmless(line))]
+    return words[-1][:_MAX_SAID] if words else f"exit code {capture.exit_code}"
 
 
 def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
@@ -122,7 +147,7 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
         return _verdict(observed, failure.reason, failure.phase, failure.message)
     reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
     phase = Phase.EXEC if reason is Reason.DEADLINE else None
-    missing = ", ".join(dict.fromkeys(gap.item for gap in gaps if gap.reason is reason))
+    missing = "; ".join(dict.fromkeys(f"{gap.item} ({gap.why})" for gap in gaps if gap.reason is reason))
     if not visit.complete and reason is Reason.PARTIAL:
         return _verdict(observed, reason, phase, "the answer ended before its end mark")
     return _verdict(observed, reason, phase, f"not read: {missing}")

@@ -124,7 +124,11 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """All that is known of one host. ``os_name`` as it calls itself ("Debian GNU/Linux 12 (bookworm)")."""
+    """All that is known of one host. ``os_name`` as it calls itself ("Debian GNU/Linux 12 (bookworm)").
+
+    ``answered``: items whose question was answered, be it by another item. ``unanswered``: items that, if
+    they were read, gave nothing that could be understood. Of items in neither, having been read is enough.
+    """
 
     os: OS | None = None
     os_name: str = ""
@@ -132,3 +136,5 @@ class Observation:
     services: tuple[Service, ...] = ()
     logs: tuple[Log, ...] = ()
     facts: tuple[Fact, ...] = ()
+    answered: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()

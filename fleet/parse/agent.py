@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 
 from fleet.model.observation import AgentState
+from fleet.parse.documents import json_objects
 from fleet.parse.text import clean, decode, parse_instant, to_utf8
 
 MAX_SHOW_BYTES = 1 << 20
+CONFIG_HEAD = b"Local Configuration Settings"
 _MAX_VALUE = 1000
-_LABEL = re.compile(r"^ {0,4}([A-Za-z][A-Za-z ()/]{2,60}?) *:(?: (.*))?$")
+_MAX_INDENT = 40
+_MAX_BLOCK_LINES = 100
+_MAX_BLOCK_LINE = 4096
+_STATUS = re.compile(rb"Agent Status[ \t]{0,100}:")
+_HEADERS = (b"", b"Cloud Metadata", b"Dependent Service Status")
+_LABEL = re.compile(r"^\s{0,40}([A-Za-z][A-Za-z ()/]{2,60}?) *:(?: (.*))?$")
+_LABEL_WORDS = re.compile(rb"\s{0,40}[A-Za-z][\w ()/.-]{1,80}")
+_SERVICE = re.compile(rb" +[^:()]{1,60}\([A-Za-z]{2,40}\) *:")
 _VERSION = re.compile(r"\b(\d{1,3}\.\d{1,5}(?:\.\d{1,8}){0,2}(?:-\d{1,6})?)\b")
+_VERSION_LINE = re.compile(rb"^azcmagent version +\d[^\n]{0,80}", re.MULTILINE)
 _CONFIG = re.compile(r"^\s+([A-Za-z][A-Za-z.]*)(?: \(preview\))?\s*:\s?(.*)$")
 
 # Labels of the text form and keys of the JSON form, both folded to lower case without blanks.
@@ -34,36 +45,30 @@ _FIELDS = {
     "usinghttpsproxy": "https_proxy",
     "httpsproxy": "https_proxy",
 }
+_STATUS_WORDS = ("connected", "disconnected", "expired")
+_OWN_KEYS = ("agentversion", "lastheartbeat", "resourcename", "tenantid")
 
 
-def show_fields(data: bytes) -> Mapping[str, str] | None:
-    """Folded label or key to its text, from either form of ``show``; None when it is neither."""
-    data = to_utf8(data[:MAX_SHOW_BYTES])
-    found = _json_fields(data) or _text_fields(decode(data))
-    return found if "status" in found or "agentstatus" in found else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An agent state found in a text: ``block`` is the part that tells it, ``rest`` the text without any
+    such part, the numbers of its lines kept."""
+
+    state: AgentState
+    block: bytes
+    rest: bytes
+
+
+def find_show(data: bytes) -> Shown | None:
+    """The last state ``azcmagent show`` printed (any version, text or JSON), in the middle of whatever."""
+    data = to_utf8(data)
+    return _find_json(data) or _find_text(data)
 
 
 def parse_show(data: bytes) -> AgentState | None:
-    """The agent state ``azcmagent show`` prints (any version, text or JSON); None when it is none."""
-    fields = show_fields(data)
-    if fields is None:
-        return None
-    known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
-    heartbeat = parse_instant(known.pop("heartbeat", ""))
-    return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)
-
-
-def show_document(data: bytes) -> Mapping[str, object] | None:
-    """The JSON object in ``data``, text before and after it ignored; None when there is none."""
-    text = decode(to_utf8(data[:MAX_SHOW_BYTES]))
-    at = text.find("{")
-    if at < 0:
-        return None
-    try:
-        document, _ = json.JSONDecoder().raw_decode(text[at:])
-    except (ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+    """The agent state in ``data``; None when there is none."""
+    shown = find_show(data)
+    return shown.state if shown else None
 
 
 def parse_version(data: bytes) -> str:
@@ -72,26 +77,122 @@ def parse_version(data: bytes) -> str:
     return match[1] if match else ""
 
 
+def find_version(data: bytes) -> str:
+    """The version a text of any kind says that ``azcmagent version`` printed, "" when there is none."""
+    lines = _VERSION_LINE.findall(data)
+    return parse_version(lines[-1]) if lines else ""
+
+
 def parse_config_list(data: bytes) -> tuple[tuple[str, str], ...]:
-    """(key, value) pairs of ``azcmagent config list``, keys without "(preview)"."""
-    lines = decode(to_utf8(data[: 1 << 16])).splitlines()
-    found = (_CONFIG.match(line) for line in lines)
+    """(key, value) pairs that ``azcmagent config list`` printed in ``data``, keys without "(preview)"."""
+    data = to_utf8(data)
+    at = max(0, data.rfind(CONFIG_HEAD))
+    lines = decode(data[at : at + (1 << 16)]).splitlines()
+    found = takewhile(bool, dropwhile(lambda match: not match, map(_CONFIG.match, lines)))
     return tuple((match[1], match[2].strip()[:_MAX_VALUE]) for match in found if match)
 
 
-def _json_fields(data: bytes) -> dict[str, str]:
-    document = show_document(data)
-    return {
-        clean(key).lower().replace(" ", ""): clean(str(value))
-        for key, value in (document or {}).items()
-        if isinstance(value, str | int | float)
-    }
+def _find_json(data: bytes) -> Shown | None:
+    text = decode(data[:MAX_SHOW_BYTES])
+    for found in json_objects(text):
+        fields = {
+            clean(key).lower().replace(" ", ""): clean(str(value))
+            for key, value in found.members.items()
+            if isinstance(value, str | int | float)
+        }
+        if _is_agent(fields):
+            gap = "\n" * text.count("\n", found.start, found.end)
+            rest = (text[: found.start] + gap + text[found.end :]).encode() + data[MAX_SHOW_BYTES:]
+            block = text[found.start : found.end].encode()
+            return Shown(state=_state(fields), block=block, rest=rest)
+    return None
 
 
-def _text_fields(text: str) -> dict[str, str]:
+def _is_agent(fields: Mapping[str, str]) -> bool:
+    """Whether it is the agent's state: logs hold other objects with a status."""
+    status = fields.get("status")
+    return status is not None and (status.lower() in _STATUS_WORDS or not fields.keys().isdisjoint(_OWN_KEYS))
+
+
+def _find_text(data: bytes) -> Shown | None:
+    blocks = list(_text_blocks(data))
+    if not blocks:
+        return None
+    pieces, kept = [], 0
+    for start, end in blocks:
+        pieces += [data[kept:start], b"\n" * data.count(b"\n", start, end)]
+        kept = end
+    start, end = blocks[-1]
+    block = data[start:end]
+    return Shown(
+        state=_state(_text_fields(decode(block))), block=block, rest=b"".join((*pieces, data[kept:]))
+    )
+
+
+def _text_blocks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the blocks begin and end: the lines around a status whose colons stand in its column."""
+    end = 0
+    for status in _STATUS.finditer(data):
+        at = status.start()
+        start = max(data.rfind(b"\n", max(0, at - _MAX_INDENT), at) + 1, at - _MAX_INDENT, end)
+        if at < end or data[start:at].strip(b" \t\r"):
+            continue
+        column = status.end() - 1 - start
+        start = _block_start(data, start, end, column)
+        end = _block_end(data, _line_end(data, at), column)
+        yield start, end
+
+
+def _block_start(data: bytes, start: int, limit: int, column: int) -> int:
+    for _ in range(_MAX_BLOCK_LINES):
+        before = data.rfind(b"\n", max(limit, start - _MAX_BLOCK_LINE), max(limit, start - 1)) + 1
+        before = max(before, limit)
+        if start - before > _MAX_BLOCK_LINE or start <= limit:
+            break
+        if not _is_of_block(data[before : start - 1], column):
+            break
+        start = before
+    return start
+
+
+def _block_end(data: bytes, end: int, column: int) -> int:
+    for _ in range(_MAX_BLOCK_LINES):
+        after = _line_end(data, end + 1)
+        if end >= len(data) or not _is_of_block(data[end + 1 : after], column):
+            break
+        end = after
+    return end
+
+
+def _line_end(data: bytes, at: int) -> int:
+    """Where the line ends; of one that is far too long, somewhere within it."""
+    limit = min(len(data), at + _MAX_BLOCK_LINE)
+    feed = data.find(b"\n", at, limit)
+    return limit if feed < 0 else feed
+
+
+def _is_of_block(line: bytes, column: int) -> bool:
+    if line.strip() in _HEADERS or _SERVICE.match(line):
+        return True
+    if 0 < column == line.find(b":"):
+        return _LABEL_WORDS.fullmatch(line[:column]) is not None
+    return _folded(decode(line.partition(b":")[0])) in _FIELDS
+
+
+def _folded(label: str) -> str:
+    return "".join(label.lower().split())
+
+
+def _text_fields(text: str) -> Mapping[str, str]:
     fields: dict[str, str] = {}
-    for line in text.splitlines()[:2000]:
+    for line in text.splitlines():
         match = _LABEL.match(line)
         if match:
-            fields.setdefault(match[1].lower().replace(" ", ""), (match[2] or "").strip())
-    return fields if "agentstatus" in fields else {}
+            fields.setdefault(_folded(match[1]), (match[2] or "").strip())
+    return fields
+
+
+def _state(fields: Mapping[str, str]) -> AgentState:
+    known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
+    heartbeat = parse_instant(known.pop("heartbeat", ""))
+    return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)

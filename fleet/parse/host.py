@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from fleet.parse.agent import show_document
+from fleet.parse.documents import json_objects
 from fleet.parse.text import decode, to_number
 
 _MAX_NAME = 200
@@ -14,8 +14,8 @@ _MAX_NAME = 200
 
 def parse_os_name(data: bytes) -> str:
     """PRETTY_NAME of os-release(5), "" when it has none."""
-    match = re.search(r'^PRETTY_NAME=(["\']?)(.*?)\1\s*$', decode(data[:8192]), re.MULTILINE)
-    return match[2][:_MAX_NAME] if match else ""
+    match = re.search(r"^PRETTY_NAME=(.*)$", decode(data[:8192]), re.MULTILINE)
+    return match[1].strip().strip("\"'")[:_MAX_NAME] if match else ""
 
 
 def parse_clock(data: bytes) -> tuple[int, str] | None:
@@ -39,22 +39,20 @@ def parse_space(data: bytes) -> dict[str, tuple[int, int]]:
     return found
 
 
-def parse_expiry(data: bytes) -> datetime | None:
-    """The earliest ``notAfter=`` that openssl printed."""
-    ends = []
+def parse_expiries(data: bytes) -> Iterator[datetime]:
+    """Each ``notAfter=`` that openssl printed."""
     for text in re.findall(r"^notAfter=(.{1,40})$", decode(data[:16384]), re.MULTILINE):
         try:
-            ends.append(datetime.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC))
+            yield datetime.strptime(text.strip(), "%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
         except ValueError:
             continue
-    return min(ends, default=None)
 
 
 def failed_extensions(data: bytes) -> Iterator[str]:
     """Names of extensions whose state.json, dumped as ``==> PATH <==`` and JSON, says that they failed."""
     pieces = re.split(r"^==> (.{1,400}) <==$", decode(data), flags=re.MULTILINE)
     for path, text in zip(pieces[1::2], pieces[2::2], strict=True):
-        state = show_document(text.encode()) or {}
-        words = {str(value).lower() for value in state.values() if isinstance(value, str)}
+        states = (found.members for found in json_objects(text))
+        words = {value.lower() for state in states for value in state.values() if isinstance(value, str)}
         if any("fail" in word or word == "error" for word in words):
             yield path.rsplit("/", 2)[-2] if path.count("/") > 1 else path

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from fleet.model.observation import AgentState, Fact, Log, Observation, Service
 from fleet.model.visit import Capture, Visit
@@ -14,151 +12,146 @@ from fleet.model.words import OS
 from fleet.parse import agent as agents
 from fleet.parse import host as hosts
 from fleet.parse.logs import parse_log
+from fleet.parse.presence import answers, is_installed
 from fleet.parse.scan import Anchors
-from fleet.parse.services import parse_systemctl, service_state, services_from_show
+from fleet.parse.services import (
+    parse_get_service,
+    parse_is_active,
+    parse_systemctl,
+    service_state,
+    services_from_show,
+)
 from fleet.parse.text import decode, from_epoch, to_utf8
 
 LOG_ITEMS = ("log.azcmagent", "log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext", "agent.check")
 SHOW_ITEMS = ("agent.show", "agent.show-text")
-NOT_FOUND = 127
-
-
-class TextKind(StrEnum):
-    """What a text is, as far as its first lines tell."""
-
-    LOG = "log"
-    CONSOLE = "console"
-    SHOW = "show"
-    CHECK = "check"
-    CONFIG_LIST = "config-list"
-    VERSION = "version"
-    SERVICE_LIST = "service-list"
-    OTHER = "other"
-
-
-_HEAD_BYTES = 65536
-_KINDS = (
-    (
-        TextKind.SHOW,
-        re.compile(rb"^ *Agent Status *:|^\s*\{[^}]{0,4000}\"status\"", re.MULTILINE | re.IGNORECASE),
-    ),
-    (TextKind.CONFIG_LIST, re.compile(rb"^Local Configuration Settings", re.MULTILINE)),
-    (TextKind.CHECK, re.compile(rb"^ENDPOINT *\|", re.MULTILINE)),
-    (TextKind.LOG, re.compile(rb"^(?:time=\"|level=\w+ msg=|<GCLOG>|\[\d{4}-\d\d-\d\d\])", re.MULTILINE)),
-    (
-        TextKind.CONSOLE,
-        re.compile(rb"^\s*(?:DEBUG|INFO|WARN|WARNING|ERROR|FATAL)(?:\[\d+\]|   )", re.MULTILINE),
-    ),
-    (TextKind.VERSION, re.compile(rb"^azcmagent version +\d", re.MULTILINE)),
-    (TextKind.SERVICE_LIST, re.compile(rb"^Status +Name +DisplayName|^ActiveState=", re.MULTILINE)),
-)
-
-
-def recognize(data: bytes) -> TextKind:
-    """The kind of a text; OTHER when nothing is known of it."""
-    head = to_utf8(data[:_HEAD_BYTES])
-    return next((kind for kind, pattern in _KINDS if pattern.search(head)), TextKind.OTHER)
+SERVICES_ITEM = "services"
+UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
 
 
 def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
     """All that a visit says of its host. Total: whatever the captures hold."""
-    captures = {capture.item: visit.capture(capture.item) for capture in visit.captures}
-    known = {name: capture for name, capture in captures.items() if capture is not None}
-    shown, show_data = _shown(known)
-    version = agents.parse_version(_good(known, "agent.version"))
-    services = parse_systemctl(_data(known, "services")) or services_from_show(show_data)
-    installed = _is_installed(known, services)
-    agent = replace(shown, installed=installed) if shown else AgentState(installed=installed)
-    if not agent.version:
-        agent = replace(agent, version=version)
+    known = _by_item(visit.captures)
+    shown = _shown(known)
+    managed = _by_role((*parse_systemctl(_data(known, SERVICES_ITEM)), *_active_units(known)))
+    services = _by_role((*managed, *(services_from_show(shown.block) if shown else ())))
+    agent = _agent(known, shown, managed)
+    calls = [known[item] for item in SHOW_ITEMS if item in known]
+    answered = answers(calls, agent) if agent.installed else None
+    now = _host_now(visit, known)
     facts = (
-        *_agent_facts(agent, _answers(known, shown, installed), "agent.show"),
-        *_heartbeat_facts(agent, _host_now(visit, known)),
+        *_agent_facts(agent, answered, "agent.show"),
+        *_heartbeat_facts(agent, now),
         *_clock_facts(visit.clock_offset_s),
-        *_service_facts(services, "services"),
+        *_service_facts(services, SERVICES_ITEM),
         *_config_facts(_good(known, "agent.config"), "agent.config"),
-        *_host_facts(known, visit),
+        *_host_facts(known),
+        *_certificate_facts(_data(known, "agent.certificates"), agent, now),
     )
     return Observation(
         os=OS.LINUX if known else None,
         os_name=hosts.parse_os_name(_good(known, "host.os-release")),
         agent=agent,
         services=services,
-        logs=tuple(
-            parse_log(name, known[name].data, anchors, cut=known[name].cut)
-            for name in LOG_ITEMS
-            if name in known and known[name].data
-        ),
+        logs=_logs(known, anchors),
         facts=facts,
+        answered=(SERVICES_ITEM,) if _has_himds(managed) else (),
+        unanswered=() if _has_himds(managed) else (SERVICES_ITEM,),
     )
 
 
 def observe_texts(
     texts: Iterable[tuple[str, bytes]], anchors: Anchors, *, os: OS | None = None
 ) -> Observation:
-    """All that texts (path, bytes) say together; no ages, as nobody knows when they were taken."""
+    """All that texts (path, bytes) say together; no ages, as nobody knows when they were taken.
+
+    A text may hold anything in any order: what ``show`` printed is taken out, the rest is read as a log.
+    """
     agent = AgentState()
     services: tuple[Service, ...] = ()
     logs: list[Log] = []
     facts: list[Fact] = []
     for path, raw in texts:
-        data = to_utf8(raw)
-        kind = recognize(data)
-        if kind is TextKind.SHOW and (shown := agents.parse_show(data)) is not None:
-            agent, services = shown, services_from_show(data)
-            facts += [*_agent_facts(agent, True, path), *_service_facts(services, path)]
-        elif kind is TextKind.CONFIG_LIST:
-            facts += _config_facts(data, path)
-        elif kind is TextKind.VERSION:
-            facts.append(Fact(name="agent.version", value=agents.parse_version(data), source=path))
-        elif kind is TextKind.SERVICE_LIST:
-            services = parse_systemctl(data) or services
-            facts += _service_facts(services, path)
-        else:
-            logs.append(parse_log(path, data, anchors))
+        shown = agents.find_show(raw)
+        rest = shown.rest if shown else to_utf8(raw)
+        found = _by_role((*parse_systemctl(rest), *parse_get_service(rest)))
+        if shown:
+            agent = shown.state
+            found = _by_role((*services_from_show(shown.block), *found))
+            facts += _agent_facts(agent, True if agent.status else None, path)
+        services = _by_role((*found, *services))
+        facts += [*_service_facts(found, path), *_config_facts(rest, path), *_version_facts(rest, path)]
+        logs.append(parse_log(path, rest, anchors))
     return Observation(os=os, agent=agent, services=services, logs=tuple(logs), facts=tuple(facts))
 
 
-def _data(known: dict[str, Capture], item: str) -> bytes:
+def _by_item(captures: Iterable[Capture]) -> Mapping[str, Capture]:
+    """What ``Visit.capture`` says of each item: its last capture that succeeded, else its last one."""
+    found: dict[str, Capture] = {}
+    for capture in captures:
+        before = found.get(capture.item)
+        if before is None or before.exit_code != 0 or capture.exit_code == 0:
+            found[capture.item] = capture
+    return found
+
+
+def _by_role(services: Iterable[Service]) -> tuple[Service, ...]:
+    """The first service of each role."""
+    found: dict[str, Service] = {}
+    for service in services:
+        found.setdefault(service.name, service)
+    return tuple(found.values())
+
+
+def _active_units(known: Mapping[str, Capture]) -> Iterator[Service]:
+    for unit in UNITS:
+        service = parse_is_active(f"{unit}.service", _data(known, f"unit.{unit}"))
+        if service is not None:
+            yield service
+
+
+def _himds(services: Iterable[Service]) -> Service | None:
+    return next((service for service in services if service.name == "himds"), None)
+
+
+def _has_himds(services: Iterable[Service]) -> bool:
+    return _himds(services) is not None
+
+
+def _logs(known: Mapping[str, Capture], anchors: Anchors) -> tuple[Log, ...]:
+    return tuple(
+        parse_log(name, known[name].data, anchors, cut=known[name].cut)
+        for name in LOG_ITEMS
+        if name in known and known[name].data
+    )
+
+
+def _agent(
+    known: Mapping[str, Capture], shown: agents.Shown | None, managed: Iterable[Service]
+) -> AgentState:
+    calls = [known[item] for item in ("agent.version", *SHOW_ITEMS) if item in known]
+    state = shown.state if shown else AgentState()
+    return replace(
+        state,
+        installed=True if shown else is_installed(calls, _himds(managed)),
+        version=state.version or agents.parse_version(_good(known, "agent.version")),
+    )
+
+
+def _data(known: Mapping[str, Capture], item: str) -> bytes:
     return known[item].data if item in known else b""
 
 
-def _good(known: dict[str, Capture], item: str) -> bytes:
+def _good(known: Mapping[str, Capture], item: str) -> bytes:
     return known[item].data if item in known and known[item].exit_code == 0 else b""
 
 
-def _shown(known: dict[str, Capture]) -> tuple[AgentState | None, bytes]:
-    for item in SHOW_ITEMS:
-        data = _data(known, item)
-        state = agents.parse_show(data) if data else None
-        if state is not None:
-            return state, data
-    return None, b""
+def _shown(known: Mapping[str, Capture]) -> agents.Shown | None:
+    found = (agents.find_show(_data(known, item)) for item in SHOW_ITEMS)
+    return next((shown for shown in found if shown is not None), None)
 
 
-def _is_installed(known: dict[str, Capture], services: tuple[Service, ...]) -> bool | None:
-    """Unknown when the agent's program was never asked for; the unit alone does not make an agent."""
-    codes = [known[item].exit_code for item in ("agent.version", *SHOW_ITEMS) if item in known]
-    if not codes:
-        return None
-    himds = next((service for service in services if service.name == "himds"), None)
-    has_unit = himds is not None and himds.load_state not in ("not-found", "")
-    ran = [code for code in codes if code is not None]
-    return has_unit or not ran or any(code != NOT_FOUND for code in ran)
-
-
-def _answers(known: dict[str, Capture], shown: AgentState | None, installed: bool | None) -> bool | None:
-    if shown is not None:
-        return True
-    asked = [known[item] for item in SHOW_ITEMS if item in known]
-    whole = [capture for capture in asked if capture.exit_code is not None]
-    # A section that was cut off in the middle, or refused, says nothing about the agent.
-    if not installed or not whole or any(c.denied or (c.cut and c.exit_code == 255) for c in whole):
-        return None
-    return False
-
-
-def _host_now(visit: Visit, known: dict[str, Capture]) -> datetime | None:
+def _host_now(visit: Visit, known: Mapping[str, Capture]) -> datetime | None:
     clock = hosts.parse_clock(_good(known, "host.clock"))
     if clock is not None:
         return from_epoch(clock[0])
@@ -198,8 +191,10 @@ def _clock_facts(offset_s: float | None) -> Iterator[Fact]:
 def _service_facts(services: Iterable[Service], source: str) -> Iterator[Fact]:
     for service in services:
         yield Fact(name=f"service.{service.name}.state", value=service_state(service), source=source)
-        if service.restarts is not None:
-            yield Fact(name=f"service.{service.name}.restarts", value=str(service.restarts), source=source)
+        # Who waits for the next start has ended at least once, counted (NRestarts is systemd 235's) or not.
+        restarts = max(service.restarts or 0, 1) if service.sub_state == "auto-restart" else service.restarts
+        if restarts is not None:
+            yield Fact(name=f"service.{service.name}.restarts", value=str(restarts), source=source)
 
 
 def _config_facts(data: bytes, source: str) -> Iterator[Fact]:
@@ -208,7 +203,25 @@ def _config_facts(data: bytes, source: str) -> Iterator[Fact]:
         yield Fact(name=f"config.{key.removeprefix('config.')}", value=value, source=source)
 
 
-def _host_facts(known: dict[str, Capture], visit: Visit) -> Iterator[Fact]:
+def _certificate_facts(data: bytes, agent: AgentState, now: datetime | None) -> Iterator[Fact]:
+    """What is left of the identity's certificate by the host's clock, as for the agent on it.
+
+    One that the agent's heartbeat has outlived is not the one in use: it was renewed and left lying about.
+    """
+    beat = agent.last_heartbeat_at
+    ends = [end for end in hosts.parse_expiries(data) if beat is None or end > beat]
+    if ends and now is not None:
+        left = int((min(ends) - now).total_seconds())
+        yield Fact(name="certificate.expires_in_s", value=str(left), source="agent.certificates")
+
+
+def _version_facts(data: bytes, source: str) -> Iterator[Fact]:
+    version = agents.find_version(data)
+    if version:
+        yield Fact(name="agent.version", value=version, source=source)
+
+
+def _host_facts(known: Mapping[str, Capture]) -> Iterator[Fact]:
     kernel = decode(_good(known, "host.kernel")[:200]).strip()
     if kernel:
         yield Fact(name="host.kernel", value=kernel, source="host.kernel")
@@ -221,10 +234,6 @@ def _host_facts(known: dict[str, Capture], visit: Visit) -> Iterator[Fact]:
     for mount, (free_kb, used_pct) in hosts.parse_space(_data(known, "host.space")).items():
         yield Fact(name=f"space.{mount}.free_kb", value=str(free_kb), source="host.space")
         yield Fact(name=f"space.{mount}.used_pct", value=str(used_pct), source="host.space")
-    expiry = hosts.parse_expiry(_data(known, "agent.certificates"))
-    if expiry is not None:
-        left = int((expiry - visit.started_at).total_seconds())
-        yield Fact(name="certificate.expires_in_s", value=str(left), source="agent.certificates")
     failed = list(hosts.failed_extensions(_data(known, "agent.extensions")))
     if failed:
         yield Fact(name="extensions.failed", value=", ".join(failed[:20]), source="agent.extensions")

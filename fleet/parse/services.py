@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from fleet.model.observation import Service
-from fleet.parse.agent import show_document
+from fleet.parse.documents import json_objects
 from fleet.parse.text import decode, to_number, to_utf8
 
 ROLES = {
@@ -21,7 +21,21 @@ ROLES = {
     "arcproxy": "arcproxy",
 }
 _SHOWN = re.compile(r"^ +[^:()]{1,60}\(([A-Za-z]{2,40})\) *: *(\w+)$")
-_STATES = {"active": "running", "running": "running", "inactive": "stopped", "stopped": "stopped"}
+_LISTED = re.compile(
+    rb"^ {0,8}([A-Z][A-Za-z]{3,20}) +(himds|gcarcservice|extensionservice|arcproxy) +\S",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ACTIVE_WORDS = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "unknown")
+_STATES = {
+    "active": "running",
+    "reloading": "running",
+    "running": "running",
+    "activating": "starting",
+    "inactive": "stopped",
+    "deactivating": "stopped",
+    "stopped": "stopped",
+    "failed": "failed",
+}
 _MAX_WORD = 100
 
 
@@ -35,20 +49,40 @@ def service_state(service: Service) -> str:
     """One word: running, stopped, failed, starting, absent or unknown."""
     if service.load_state == "not-found":
         return "absent"
-    if service.sub_state == "auto-restart" or service.active_state in ("activating", "reloading"):
+    if service.sub_state == "auto-restart":
         return "starting"
-    if service.active_state in ("failed", "deactivating"):
-        return "failed" if service.active_state == "failed" else "stopped"
     return _STATES.get(service.active_state, "unknown")
 
 
 def services_from_show(data: bytes) -> tuple[Service, ...]:
-    """The services block of ``azcmagent show``, text or JSON, in the words of either system."""
-    document = show_document(data)
-    if document is not None and isinstance(document.get("services"), list):
-        return tuple(_from_json(document["services"]))  # type: ignore[arg-type]
+    """The services in what ``azcmagent show`` printed, text or JSON, in the words of either system."""
+    for document in json_objects(decode(data)):
+        entries = document.members.get("services")
+        if isinstance(entries, list):
+            return tuple(_from_json(entries))
     found = (_SHOWN.match(line) for line in decode(to_utf8(data[: 1 << 16])).splitlines())
     return tuple(_shown(match[1], match[2]) for match in found if match and match[1].lower() in ROLES)
+
+
+def parse_is_active(unit: str, data: bytes) -> Service | None:
+    """The one word of ``systemctl is-active UNIT`` (systemctl(1)); None when it is something else."""
+    role = ROLES.get(unit.removesuffix(".service"))
+    word = decode(data[:_MAX_WORD]).strip()
+    if role is None or word not in _ACTIVE_WORDS:
+        return None
+    # Old managers call a unit they never loaded "unknown", newer ones "inactive".
+    return Service(
+        name=role,
+        unit=unit,
+        load_state="not-found" if word == "unknown" else "",
+        active_state="" if word == "unknown" else word,
+    )
+
+
+def parse_get_service(data: bytes) -> tuple[Service, ...]:
+    """The agent's services in a table of PowerShell's ``Get-Service``."""
+    found = _LISTED.findall(data)
+    return tuple(_shown(decode(unit), decode(status)) for status, unit in found)
 
 
 def _service(block: str) -> Service | None:

@@ -7,9 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fleet.app.judge import ACTIONS, first_sentence, judge
+from fleet.app.judge import ACTIONS, first_sentence
+from fleet.app.judge import judge as judge_observed
 from fleet.model.finding import Finding
+from fleet.model.observation import Observation
 from fleet.model.pack import Condition, Item, Pack, Rule
+from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Failure, Visit
 from fleet.model.words import Observed, Phase, Privilege, Reason, Severity, State, Word
 
@@ -18,7 +21,7 @@ PACK = Pack(
     items=(
         Item(name="show", argv=("show",), required=True),
         Item(name="show-text", argv=("show",), when="failed"),
-        Item(name="log", argv=("tail",), required=True),
+        Item(name="log", argv=("tail", "/x"), required=True),
         Item(name="extra", argv=("df",)),
     ),
     rules=(),
@@ -58,6 +61,12 @@ def finding(
     )
 
 
+def judge(
+    visit: Visit, findings: tuple[Finding, ...], pack: Pack, observation: Observation | None = None
+) -> Verdict:
+    return judge_observed(visit, observation or Observation(), findings, pack)
+
+
 WHOLE = visit(capture("show"), capture("log"))
 
 
@@ -72,21 +81,34 @@ def test_healthy_needs_every_required_item() -> None:
 
 
 @pytest.mark.parametrize(
-    ("log", "reason", "phase"),
+    ("log", "reason", "phase", "why"),
     [
-        (capture("log", 1, denied=True), Reason.PRIVILEGE, None),
-        (capture("log", 124), Reason.DEADLINE, Phase.EXEC),
-        (capture("log", 137), Reason.DEADLINE, Phase.EXEC),
-        (capture("log", 1, stderr=b"tail: Input/output error"), Reason.PARTIAL, None),
-        (capture("log", None, skipped="no sudo"), Reason.PARTIAL, None),
-        (capture("other"), Reason.PARTIAL, None),
+        (capture("log", 1, denied=True), Reason.PRIVILEGE, None, "exit code 1"),
+        (
+            capture("log", 1, denied=True, stderr=b"sudo: x\nsudo: a password is required\n"),
+            Reason.PRIVILEGE,
+            None,
+            "sudo: a password is required",
+        ),
+        (capture("log", 124), Reason.DEADLINE, Phase.EXEC, "did not end within 10 s"),
+        (capture("log", 137), Reason.DEADLINE, Phase.EXEC, "did not end within 10 s"),
+        (
+            capture("log", 1, stderr=b"tail: \x1b[1mInput/output error"),
+            Reason.PARTIAL,
+            None,
+            "tail: Input/output error",
+        ),
+        (capture("log", None, skipped="no sudo"), Reason.PARTIAL, None, "left out: no sudo"),
+        (capture("other"), Reason.PARTIAL, None, "no answer"),
     ],
 )
-def test_a_required_item_that_was_not_read(log: Capture, reason: Reason, phase: Phase | None) -> None:
+def test_a_required_item_that_was_not_read(
+    log: Capture, reason: Reason, phase: Phase | None, why: str
+) -> None:
     verdict = judge(visit(capture("show"), log), (), PACK)
     assert (verdict.word, verdict.reason, verdict.phase) == (Word.NOT_OBSERVED, reason, phase)
     assert verdict.observed is Observed.PARTIAL
-    assert verdict.message == "not read: log"
+    assert verdict.message == f"not read: log ({why})"
     assert verdict.action == dict(ACTIONS)[reason]
 
 
@@ -104,7 +126,7 @@ def test_a_fallback_stands_in_for_the_item_before_it() -> None:
 
 def test_what_needs_a_right_is_named_before_what_was_slow() -> None:
     verdict = judge(visit(capture("show", 124), capture("log", 1, denied=True)), (), PACK)
-    assert (verdict.reason, verdict.message) == (Reason.PRIVILEGE, "not read: log")
+    assert (verdict.reason, verdict.message) == (Reason.PRIVILEGE, "not read: log (exit code 1)")
 
 
 def test_without_the_end_mark_nobody_is_healthy() -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fleet.model.observation import Observation
 from fleet.model.visit import Capture, Visit
 from fleet.model.words import OS, Privilege
 from fleet.parse.agent import parse_config_list, parse_show, parse_version
-from fleet.parse.observe import TextKind, observe_texts, observe_visit, recognize
+from fleet.parse.observe import observe_texts, observe_visit
 from fleet.parse.scan import Anchors
 
 ANCHORS = Anchors(["MARK"])
@@ -125,9 +124,160 @@ def test_an_agent_that_hangs_does_not_answer() -> None:
     assert (facts["agent.installed"], facts["agent.answers"]) == ("yes", "no")
 
 
-def test_a_unit_without_a_program_is_installed() -> None:
+def test_a_running_unit_whose_program_hides_is_installed_and_was_not_asked() -> None:
     facts = _facts(observe_visit(_visit(("agent.show", b"", 127), ("services", UNITS, 0)), ANCHORS))
     assert facts["agent.installed"] == "yes"
+    assert "agent.answers" not in facts
+
+
+IS_ACTIVE = (
+    ("unit.himdsd", b"failed\n", 3),
+    ("unit.gcad", b"active\n", 0),
+    ("unit.extd", b"unknown\n", 3),
+    ("unit.arcproxyd", b"Failed to get properties: no bus\n", 1),
+)
+
+
+def test_units_asked_one_by_one_stand_in_for_those_asked_together() -> None:
+    observation = observe_visit(_visit(("services", b"Unknown property\n", 1), *IS_ACTIVE), ANCHORS)
+    states = {name: value for name, value in _facts(observation).items() if name.startswith("service.")}
+    assert states == {
+        "service.himds.state": "failed",
+        "service.gcad.state": "running",
+        "service.extd.state": "absent",
+    }
+    assert (observation.answered, observation.unanswered) == (("services",), ())
+
+
+def test_what_was_asked_together_says_more_and_goes_first() -> None:
+    observation = observe_visit(_visit(("services", UNITS, 0), *IS_ACTIVE), ANCHORS)
+    assert {service.name: service.unit for service in observation.services} == {
+        "himds": "himdsd.service",
+        "extd": "extd.service",
+        "gcad": "gcad.service",
+    }
+    assert _facts(observation)["service.himds.state"] == "starting"
+
+
+@pytest.mark.parametrize("said", [b"", b"gibberish\n\n", b"Id=sshd.service\nActiveState=active\n"])
+def test_a_manager_that_says_nothing_of_the_agent_did_not_answer(said: bytes) -> None:
+    shown = json.dumps({**SHOW, "services": [{"serviceName": "himdsd", "status": "active"}]}).encode()
+    observation = observe_visit(_visit(("agent.show", shown, 0), ("services", said, 0)), ANCHORS)
+    assert _facts(observation)["service.himds.state"] == "running"
+    assert (observation.answered, observation.unanswered) == ((), ("services",))
+
+
+def test_the_last_good_capture_of_an_item_counts() -> None:
+    good = json.dumps(SHOW).encode()
+    visit = _visit(("agent.show-text", b"", 1), ("agent.show-text", good, 0), ("agent.show-text", b"no", 1))
+    assert _facts(observe_visit(visit, ANCHORS))["agent.status"] == "Connected"
+
+
+def _certificates(*ends: str, clock_s: int, beat: str = "2026-01-02T11:00:00Z") -> dict[str, str]:
+    data = "".join(f"notAfter={end} GMT\n" for end in ends).encode()
+    visit = _visit(
+        ("host.clock", f"{int(NOW.timestamp()) + clock_s}/+0000/UTC\n".encode(), 0),
+        ("agent.show", json.dumps({**SHOW, "lastHeartbeat": beat}).encode(), 0),
+        ("agent.certificates", data, 1),
+    )
+    return _facts(observe_visit(visit, ANCHORS))
+
+
+def test_the_certificates_end_is_by_the_clock_of_its_host() -> None:
+    assert _certificates("Jan  3 12:00:00 2026", clock_s=0)["certificate.expires_in_s"] == "86400"
+    assert _certificates("Jan  3 12:00:00 2026", clock_s=86401)["certificate.expires_in_s"] == "-1"
+    offset_only = _visit(("agent.certificates", b"notAfter=Jan  3 12:00:00 2026 GMT\n", 0))
+    facts = _facts(observe_visit(replace(offset_only, clock_offset_s=-60.0), ANCHORS))
+    assert facts["certificate.expires_in_s"] == "86460"
+    assert "certificate.expires_in_s" not in _facts(
+        observe_visit(replace(offset_only, clock_offset_s=None), ANCHORS)
+    )
+
+
+def test_a_certificate_the_heartbeat_outlived_is_not_the_one_in_use() -> None:
+    ends = ("Dec 20 12:00:00 2025", "Feb 20 12:00:00 2026", "Mar 20 12:00:00 2026")
+    assert _certificates(*ends, clock_s=0)["certificate.expires_in_s"] == str(49 * 86400)
+    assert "certificate.expires_in_s" not in _certificates(ends[0], clock_s=0)
+    offline = _certificates(*ends, clock_s=0, beat="2025-11-01T00:00:00Z")
+    assert offline["certificate.expires_in_s"] == str(-13 * 86400)
+
+
+@pytest.mark.parametrize("count", [None, 0, 3])
+def test_who_waits_for_the_next_start_has_ended_before(count: int | None) -> None:
+    counted = b"" if count is None else f"NRestarts={count}\n".encode()
+    unit = b"Id=himdsd.service\nActiveState=activating\nSubState=auto-restart\n" + counted
+    facts = _facts(observe_visit(_visit(("services", unit, 0)), ANCHORS))
+    assert facts["service.himds.restarts"] == str(max(1, count or 0))
+
+
+CONSOLE = (
+    b"""ops@web01:~$ sudo azcmagent connect --resource-group rg
+INFO    Exit Code:  AZCM0042: Failed to Create Resource
+note     : not of the agent
+ops@web01:~$ azcmagent show
+"""
+    + SHOW_TEXT.replace(b"Cloud Metadata", b"\nCloud Metadata")
+    + b"""ops@web01:~$ azcmagent config list
+Local Configuration Settings
+  config.mode (preview)   : monitor
+  proxy.url   :
+ops@web01:~$ MARK
+  location    : elsewhere
+"""
+)
+
+
+def test_a_console_capture_is_read_for_all_it_holds() -> None:
+    observation = observe_texts([("console.txt", CONSOLE)], ANCHORS)
+    assert observation.agent.status == "Disconnected"
+    assert observation.agent.resource_name == "web01"
+    assert observation.agent.location == ""
+    facts = _facts(observation)
+    assert {name: facts[name] for name in ("agent.version", "service.himds.state", "config.mode")} == {
+        "agent.version": "1.40.02664.1629",
+        "service.himds.state": "running",
+        "config.mode": "monitor",
+    }
+    assert "config.location" not in facts
+    (log,) = observation.logs
+    assert [record.code for record in log.records if record.code] == ["AZCM0042"]
+    marked = next(record for record in log.records if "MARK" in record.text)
+    assert marked.line == CONSOLE[: CONSOLE.index(b"MARK")].count(b"\n") + 1
+
+
+def test_what_show_repeats_of_an_error_is_no_line_of_a_log() -> None:
+    shown = SHOW_TEXT.replace(
+        b"Cloud Metadata", b"Agent Error Details                     : MARK\nCloud Metadata"
+    )
+    for text in (shown, json.dumps({**SHOW, "agentErrorDetails": "MARK"}, indent=1).encode() + b"\n"):
+        observation = observe_texts([("t", text + b"MARK\n")], ANCHORS)
+        assert [record.line for record in observation.logs[0].records] == [text.count(b"\n") + 1]
+        assert observation.agent.error_details == "MARK"
+
+
+def test_the_last_state_of_a_capture_counts() -> None:
+    later = SHOW_TEXT.replace(b"Disconnected", b"Connected").replace(b": running", b": stopped")
+    observation = observe_texts([("t", SHOW_TEXT + b"$ azcmagent show\n" + later)], ANCHORS)
+    assert observation.agent.status == "Connected"
+    assert _facts(observation)["service.himds.state"] == "stopped"
+
+
+def test_windows_services_and_versions_on_a_console() -> None:
+    text = b"""PS C:\\> Get-Service himds
+Status   Name               DisplayName
+------   ----               -----------
+Stopped  himds              Azure Hybrid Instance Metadata Service
+Running  GCArcService       Guest Configuration Arc Service
+Running  W32Time            Windows Time
+PS C:\\> azcmagent version
+azcmagent version  1.40.02664.1629
+"""
+    facts = _facts(observe_texts([("t", text.replace(b"\n", b"\r\n"))], ANCHORS))
+    assert facts == {
+        "service.himds.state": "stopped",
+        "service.gcad.state": "running",
+        "agent.version": "1.40.02664.1629",
+    }
 
 
 def test_a_clock_no_calendar_has_costs_only_the_age() -> None:
@@ -150,25 +300,52 @@ def test_files() -> None:
         "stopped",
     )
     assert "agent.heartbeat_age_s" not in facts
-    assert [log.source for log in observation.logs] == ["a.log"]
+    assert [log.source for log in observation.logs if log.records] == ["a.log"]
+
+
+NOISE = 'level=debug msg="got {x} for {"status": "ok"}"\n{"status": "Failed", "code": 1}\n'
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_behind_lines_with_braces(indent: int | None) -> None:
+    shown = json.dumps(SHOW, indent=indent)
+    for noise in (NOISE, "{}\n", "{ broken\n{ again\n", "{\n" * 10, "banner {1} "):
+        state = parse_show(f"{noise}{shown}\nbye {{}}\n".encode())
+        if noise.endswith(" "):
+            # Behind a brace on its own line nobody can tell the whole from a part.
+            assert state is None
+        else:
+            assert state is not None
+            assert (state.status, state.version) == ("Connected", "1.58.1")
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_service_in_a_document_cut_short_is_not_the_agent(indent: int | None) -> None:
+    shown = json.dumps(
+        {"services": [{"serviceName": "himdsd", "status": "Connected"}], "x": "y"}, indent=indent
+    )
+    assert parse_show(shown[:-5].encode()) is None
+
+
+@pytest.mark.parametrize("pad", [15, 40, 43])
+@pytest.mark.parametrize("indent", ["", "      "])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_text_form_at_any_width(pad: int, indent: str, end: str) -> None:
+    rows = {"Resource Name": "web01", "Brand New Label": "x", "Agent Status": "Connected", "Tenant ID": ""}
+    lines = [f"{indent}{label:<{pad}}: {value}" for label, value in rows.items()]
+    state = parse_show(
+        ("$ azcmagent show" + end + end.join(lines) + end + "Location : nowhere: else").encode()
+    )
+    assert state is not None
+    assert (state.status, state.resource_name, state.tenant_id) == ("Connected", "web01", "")
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (b'time="x" level=info msg="x"\n', TextKind.LOG),
-        (b"PS C:\\> azcmagent connect\nINFO    Connecting\n", TextKind.CONSOLE),
-        (SHOW_TEXT, TextKind.SHOW),
-        (json.dumps(SHOW).encode(), TextKind.SHOW),
-        (b"ENDPOINT |REACHABLE |PRIVATE\nx |true\n", TextKind.CHECK),
-        (b"Local Configuration Settings\n  config.mode : full\n", TextKind.CONFIG_LIST),
-        (b"azcmagent version  1.7.21162.003\n", TextKind.VERSION),
-        (UNITS, TextKind.SERVICE_LIST),
-        (b"lorem ipsum", TextKind.OTHER),
-    ],
+    "text",
+    [b"see Agent Status: below", b"Agent Status", b"  Agent Status\n: x", b"x" * 300 + b"Agent Status : y"],
 )
-def test_recognize(data: bytes, kind: TextKind) -> None:
-    assert recognize(data) is kind
+def test_mentions_of_a_status_are_none(text: bytes) -> None:
+    assert parse_show(text) is None
 
 
 def test_depth_bombs_and_foreign_text_are_no_agent_state() -> None:
@@ -181,35 +358,3 @@ def test_version_and_settings() -> None:
     assert parse_version(b"azcmagent version  1.7.21162.003\n") == "1.7.21162.003"
     assert parse_version(b"nonsense") == ""
     assert parse_config_list(b"Local\n  proxy.url   : http://a:1\n") == (("proxy.url", "http://a:1"),)
-
-
-ITEMS = (
-    "host.clock",
-    "host.space",
-    "agent.show",
-    "agent.config",
-    "agent.certificates",
-    "agent.extensions",
-    "services",
-    "log.himds",
-)
-SNIPPETS = st.sampled_from(
-    [
-        b"Id=",
-        b"himdsd.service",
-        b"{",
-        b'"status":',
-        b'"\\ud800"',
-        b"\n\n",
-        b"==> a <==\n",
-        b"notAfter=Jan 99",
-        b"9" * 40,
-    ]
-)
-
-
-@given(st.lists(SNIPPETS | st.binary(max_size=20), max_size=15).map(b"".join), st.sampled_from(ITEMS))
-def test_any_bytes(data: bytes, item: str) -> None:
-    observe_visit(_visit((item, data, 0)), ANCHORS)
-    for fact in observe_texts([("f", data)], ANCHORS).facts:
-        fact.value.encode()
