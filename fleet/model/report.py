@@ -8,7 +8,7 @@ from datetime import datetime
 from fleet.model.finding import Finding
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
-from fleet.model.visit import Timing, require_aware
+from fleet.model.visit import Timing, require_aware, require_finite
 from fleet.model.words import Observed, Phase, Reason, Word
 
 
@@ -47,6 +47,8 @@ class HostResult:
 
     def __post_init__(self) -> None:
         require_aware(self.started_at, "started_at")
+        require_finite(self.duration_s, "duration_s")
+        require_finite(self.clock_offset_s, "clock_offset_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,12 @@ def require_aware(at: datetime | None, what: str) -> None:
     """Refuse a naive datetime: an instant without a zone is not an instant."""
     if at is not None and at.tzinfo is None:
         raise ValueError(f"{what} has no time zone")
+
+
+def require_finite(seconds: float | None, what: str) -> None:
+    """Refuse an infinite time and NaN: no clock says them and no report can write them."""
+    if seconds is not None and not math.isfinite(seconds):
+        raise ValueError(f"{what} is {seconds}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,9 @@ class Timing:
 
     phase: Phase
     seconds: float
+
+    def __post_init__(self) -> None:
+        require_finite(self.seconds, "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
