@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
+import shlex
+import shutil
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from fleet.bootstrap import CollectSettings
-from fleet.cli.collect import collect_hosts
+from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
+from fleet.errors import SettingsError
 from fleet.inventory.load import load_inventory
-from fleet.lab.describe import load_demo
+from fleet.lab.describe import HostDescription, load_demo
 from fleet.lab.servers import Lab, start_lab
 from fleet.model.words import ExitCode
 from fleet.packs.load import load_pack
+from fleet.report.files import make_folder
 
 DEFAULT_OUT = Path("reports/out/demo")
 
@@ -29,7 +33,7 @@ DEFAULT_OUT = Path("reports/out/demo")
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_OUT,
     show_default=True,
-    help="Where the database and the reports go.",
+    help="Where the database and the reports go, and in lab/ the inventory of the visited hosts.",
 )
 def demo(out: Path) -> int:
     """Start simulated hosts on loopback, visit them as `fleet collect` does, and write the reports.
@@ -39,31 +43,50 @@ def demo(out: Path) -> int:
       fleet demo --out /tmp/fleet-demo
     """
     descriptions = load_demo()
-    with tempfile.TemporaryDirectory(prefix="fleet-demo-") as folder, _lab(Path(folder)) as lab:
+    db = f"sqlite:///{(out / 'fleet.db').absolute()}"
+    with _lab(descriptions, _lab_folder(out)) as lab:
         click.echo(f"{len(descriptions)} simulated hosts are up; visiting them", err=True)
         settings = CollectSettings(inventory=lab.inventory, limits=Limits(connect_s=4.0, host_s=60.0))
-        code = collect_hosts(
-            settings,
-            load_inventory(lab.inventory),
-            load_pack(),
-            db=f"sqlite:///{(out / 'fleet.db').absolute()}",
-            out=out,
-            form="text",
-        )
-    click.echo(
-        f"\nOpen {out / 'report.html'} in a browser, or: fleet show db01 --db sqlite:///{out / 'fleet.db'}"
-    )
+        hosts = load_inventory(lab.inventory)
+        code = collect_hosts(settings, hosts, load_pack(), db=db, out=out, form="text")
+    click.echo(f"Open {out / 'report.html'} in a browser, or look at one host:\n  {_show('db01', db)}")
     # The estate is broken on purpose: its verdicts are not the demo's failure.
     return ExitCode.OK if code == ExitCode.UNHEALTHY else code
 
 
+def _lab_folder(out: Path) -> Path:
+    """The folder of what the demo's operator has. Raises SettingsError."""
+    folder = out / "lab"
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise SettingsError(f"--out {out}: cannot make {folder}: {error.strerror}") from error
+    return folder
+
+
+def _show(host: str, db: str) -> str:
+    """A command that shows the host, for the shell the demo was started from."""
+    return f"{_program()} {shlex.join(('show', host, '--db', db))}"
+
+
+def _program() -> str:
+    """How to start this program again: by its name where that finds it, else by its path."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m fleet"
+    found = shutil.which(started.name)
+    return shlex.quote(
+        started.name if found and started.exists() and started.samefile(found) else sys.argv[0]
+    )
+
+
 @contextlib.contextmanager
-def _lab(folder: Path) -> Iterator[Lab]:
+def _lab(descriptions: Sequence[HostDescription], folder: Path) -> Iterator[Lab]:
     """The lab in a loop of its own, so that it never waits for the program that visits it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="lab")
     thread.start()
-    manager = start_lab(load_demo(), folder)
+    manager = start_lab(descriptions, folder)
     try:
         lab = asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
         try:

@@ -17,7 +17,7 @@ INVENTORY_FILE = "inventory.yaml"
 ADDRESS = "127.0.0.1"
 
 
-def write_secret(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner reads, from its first byte on."""
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
@@ -28,7 +28,7 @@ def write_known_hosts(folder: Path, keys: Iterable[tuple[int, bytes]]) -> Path:
     """Entries for port and public key (OpenSSH's form) on loopback."""
     path = folder / KNOWN_HOSTS_FILE
     lines = (f"[{ADDRESS}]:{port} {key.decode().strip()}\n" for port, key in keys)
-    path.write_text("".join(lines), encoding="utf-8")
+    write_private(path, "".join(lines).encode())
     return path
 
 
@@ -45,7 +45,7 @@ def write_inventory(folder: Path, hosts: Sequence[HostDescription], ports: Mappi
     entries = {host.name: _entry(host, hosts, ports[host.name], folder) for host in hosts}
     path = folder / INVENTORY_FILE
     document = {"defaults": defaults, "groups": groups, "hosts": entries}
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
     return path
 
 
@@ -71,6 +71,6 @@ def _entry(
         entry["become"] = login.become.value
     for key, value in (("password", login.password), ("become_password", login.sudo_password)):
         if value:
-            write_secret(folder / f"{host.name}.{key}", value.encode())
+            write_private(folder / f"{host.name}.{key}", value.encode())
             entry[key] = f"file:{host.name}.{key}"
     return entry | ({"labels": own} if own else {})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from fleet.lab.handout import (
     USER,
     write_inventory,
     write_known_hosts,
-    write_secret,
+    write_private,
 )
 from fleet.lab.shell import run_command
 from fleet.lab.tree import HostTree, build_tree
@@ -32,7 +32,6 @@ from fleet.lab.tree import HostTree, build_tree
 CUT_AFTER_BYTES = 200
 """How much of an answer a host of the fault ``cut-output`` sends before its connection ends."""
 
-_TREES = "hosts"
 _LOGIN_TIMEOUT_S = 120
 _BACKLOG = 256
 _ENDLESS = b"all work and no play\n" * 1024
@@ -90,25 +89,28 @@ class Lab:
 
 @asynccontextmanager
 async def start_lab(descriptions: Sequence[HostDescription], folder: Path) -> AsyncIterator[Lab]:
-    """Start one server a host; at the end no process, task, descriptor, tree or key of the lab is left.
+    """Start one server a host; at the end no process, task, descriptor or tree of the lab is left.
 
-    ``folder`` is made 0700 where it is missing. The inventory and known hosts in it stay, for a look.
+    ``folder`` is made 0700 where it is missing. What an operator has (inventory, known hosts, key, passwords)
+    stays in it, private, for a look: reports name these files, and nothing listens to the key any more.
 
     Raises:
-        ValueError: two hosts share a name, or the folder's path is not a plain word.
+        ValueError: two hosts share a name, or the path of the folder for temporary files is not a plain word.
     """
     if len({host.name for host in descriptions}) != len(descriptions):
         raise ValueError("two hosts of the lab have the same name")
-    folder = _make_folder(folder)
+    _make_folder(folder)
     hosts: list[_LabHost] = []
     async with AsyncExitStack() as stack:
         stack.enter_context(_quiet())
-        stack.callback(_clean, folder, descriptions)
+        trees = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-lab-", ignore_cleanup_errors=True))
+        )
         client = asyncssh.generate_private_key("ssh-ed25519")
-        write_secret(folder / KEY_FILE, client.export_private_key())
+        write_private(folder / KEY_FILE, client.export_private_key())
         now = datetime.now(UTC)
         for description in descriptions:
-            tree = build_tree(description, folder / _TREES / description.name, now)
+            tree = build_tree(description, trees / description.name, now)
             hosts.append(_LabHost(description, tree, client.export_public_key()))
             stack.push_async_callback(hosts[-1].close)
             await hosts[-1].open()
@@ -127,23 +129,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _make_folder(folder: Path) -> Path:
+def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder.resolve()
 
 
 def _hand_out(folder: Path, hosts: Sequence[_LabHost]) -> None:
     write_known_hosts(folder, ((host.port, host.advertised_key) for host in hosts))
     ports = {host.description.name: host.port for host in hosts}
     write_inventory(folder, [host.description for host in hosts], ports)
-
-
-def _clean(folder: Path, descriptions: Sequence[HostDescription]) -> None:
-    (folder / KEY_FILE).unlink(missing_ok=True)
-    for host in descriptions:
-        for kind in ("password", "become_password"):
-            (folder / f"{host.name}.{kind}").unlink(missing_ok=True)
-    shutil.rmtree(folder / _TREES, ignore_errors=True)
 
 
 class _LabHost:
