@@ -12,6 +12,7 @@ from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.report.files import save_files
 from fleet.report.groups import default_action, next_action
+from fleet.report.telling import place, told_findings
 from fleet.report.text import NEWLINE, clean, format_services, format_utc
 
 HOST_COLUMNS = (
@@ -62,7 +63,7 @@ _AFTER_SEPARATOR = re.compile(r"(;[\s\"]*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])
 
 
 class CsvWriter:
-    """Writes ``hosts.csv``, a row for every host, and ``findings.csv``, a row for every finding."""
+    """Writes ``hosts.csv``, a row for every host, and ``findings.csv``, a row for every finding told."""
 
     def write(self, report: RunReport, folder: Path) -> tuple[Path, ...]:
         """The two files, RFC 4180 with CRLF, UTF-8 with a byte order mark. Raises ReportError."""
@@ -125,7 +126,7 @@ def remedy(result: HostResult) -> str:
 
 def _finding_rows(report: RunReport) -> Iterator[Iterator[str]]:
     for result in report.results:
-        for finding in result.findings:
+        for finding in told_findings(result):
             yield _finding_row(result.host.name, finding)
 
 
@@ -137,5 +138,4 @@ def _finding_row(host: str, finding: Finding) -> Iterator[str]:
 
 
 def _evidence(evidence: Evidence) -> str:
-    place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
-    return f"{place}: {evidence.text}"
+    return f"{place(evidence)}: {evidence.text}"

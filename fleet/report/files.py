@@ -24,7 +24,7 @@ def save_files(folder: Path, files: Sequence[tuple[str, Iterable[str]]]) -> tupl
     parts = [folder / f"{name}.part" for name, _ in files]
     targets = tuple(folder / name for name, _ in files)
     try:
-        _make_folder(folder)
+        make_folder(folder)
         for part, (_, pieces) in zip(parts, files, strict=True):
             _write_part(part, pieces)
         for part, target in zip(parts, targets, strict=True):
@@ -37,7 +37,8 @@ def save_files(folder: Path, files: Sequence[tuple[str, Iterable[str]]]) -> tupl
     return targets
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder and what is missing above it, 0700 whatever the umask. Raises OSError."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)

@@ -7,37 +7,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fleet.model.finding import Finding
+from fleet.app.judge import ACTIONS
+from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.model.words import Phase, Reason, Severity, Word
 from fleet.parse.nodeset import fold
+from fleet.report.telling import telling_line
 from fleet.report.text import clean
 
 MAX_MESSAGES = 5
 MAX_FOLDED = 1000
-
-_ACTIONS = (
-    (Reason.UNREACHABLE, "Check that the host is up, its name resolves and its SSH port answers from here."),
-    (
-        Reason.IDENTITY,
-        "Compare the host's key with the record over a trusted way; change the record only knowing why.",
-    ),
-    (Reason.AUTH, "Check the user and the key in the inventory and the account on the host."),
-    (Reason.CREDENTIAL, "Make the secret that the inventory refers to available where fleet runs."),
-    (Reason.PRIVILEGE, "Give the login the privilege its `become` asks for; see `fleet privileges sudoers`."),
-    (Reason.DEADLINE, "See what keeps the host busy, or give it longer with --host-timeout."),
-    (Reason.REMOTE, "Log in by hand and see whether a plain sh can be started there."),
-    (Reason.PARTIAL, "Visit these hosts again; the answer ended before everything required was read."),
-    (Reason.SKIPPED, "Run again with --limit on these hosts; the run ended before their turn."),
-    (Reason.BUG, "This is a defect of fleet, not of the host: report it with the run's log file."),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseGroup:
     """Hosts that fail or degrade for one cause, with its one next action.
 
-    ``severity`` is None where no finding says why.
+    ``severity`` is None where no finding says why. ``example`` is a line that shows it and ``example_host``
+    whose it is; None and "" where the cause's own words say as much.
     """
 
     key: tuple[Word, str, str]
@@ -50,6 +37,8 @@ class CauseGroup:
     cause: str
     action: str
     hosts: tuple[str, ...]
+    example: Evidence | None = None
+    example_host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +70,7 @@ def cause_key(result: HostResult) -> tuple[Word, str, str]:
 
 def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
     verdict, cause = results[0].verdict, results[0].verdict.cause
+    example = telling_line(cause) if cause else None
     return CauseGroup(
         key=cause_key(results[0]),
         word=verdict.word,
@@ -92,6 +82,8 @@ def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
         cause=clean(cause.cause) if cause else "",
         action=next_action(verdict.action, cause),
         hosts=tuple(clean(result.host.name) for result in results),
+        example=example,
+        example_host=clean(results[0].host.name) if example else "",
     )
 
 
@@ -154,7 +146,7 @@ def _general(message: str, result: HostResult) -> str:
 
 def default_action(reason: Reason) -> str:
     """What to do about hosts of that reason when the verdict does not say."""
-    return next(action for word, action in _ACTIONS if word is reason)
+    return dict(ACTIONS)[reason]
 
 
 def fold_hosts(hosts: Iterable[str]) -> str:

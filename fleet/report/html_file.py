@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fleet.model.report import Run, RunReport
 from fleet.model.words import Observed, Word
 from fleet.report.files import save_files
 from fleet.report.groups import cause_groups, count_hosts, fold_hosts, gap_groups
 from fleet.report.payload import Payload
+from fleet.report.telling import place
 from fleet.report.text import clean, format_seconds, format_utc
 
 _BAR_WIDTH = 1000
+_CODE = re.compile(r"`([^`]+)`")
 _NAMES = (
     (Word.FAILING, "failing", "✕"),
     (Word.DEGRADED, "degraded", "!"),
@@ -67,8 +70,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clean=clean, fold_hosts=fold_hosts, count_hosts=count_hosts)
+    environment.filters.update(
+        clean=clean, fold_hosts=fold_hosts, count_hosts=count_hosts, place=place, prose=prose
+    )
     return environment
+
+
+def prose(text: str) -> Markup:
+    """A rule's words as markup: all is escaped, then what stands between backticks becomes ``<code>``."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before it is marked
 
 
 def _source(environment: Environment, name: str) -> Markup:

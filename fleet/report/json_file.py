@@ -54,6 +54,7 @@ def _run(run: Run) -> dict[str, object]:
         "inventory": run.inventory,
         "started_at": format_utc(run.started_at),
         "ended_at": format_utc(run.ended_at) or None,
+        "duration_s": (run.ended_at - run.started_at).total_seconds() if run.ended_at else None,
         "exit_code": run.exit_code,
         "selected": run.selected,
         "fleet_version": run.fleet_version,

@@ -10,6 +10,7 @@ from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.report.csv_files import remedy
 from fleet.report.groups import cause_groups, cause_key, gap_groups
+from fleet.report.telling import told_findings
 from fleet.report.text import clean, service_state
 
 MAX_EVIDENCE_CHARS = 2_000_000
@@ -65,7 +66,7 @@ class Payload:
             self._texts(f"{service.name}={service_state(service)}" for service in result.services),
             _epoch_s(result.started_at),
             None if result.duration_s is None else round(result.duration_s, 2),
-            [self._finding(finding) for finding in result.findings],
+            [self._finding(finding) for finding in told_findings(result)],
         ]
 
     def _rule(self, finding: Finding) -> int:
@@ -91,7 +92,7 @@ def _epoch_s(at: datetime | None) -> int | None:
 
 
 def _evidence_level(report: RunReport) -> tuple[int, int]:
-    findings = [finding for result in report.results for finding in result.findings]
+    findings = [finding for result in report.results for finding in told_findings(result)]
     return next(
         (lines, chars)
         for lines, chars in _EVIDENCE_LEVELS

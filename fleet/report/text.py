@@ -11,6 +11,7 @@ from fleet.model.finding import Finding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.words import Observed, State, Word
+from fleet.report.telling import place, told_findings
 
 REPLACEMENT = "\ufffd"
 NEWLINE = " ⏎ "
@@ -90,7 +91,7 @@ def render_host(run_results: Sequence[tuple[Run, HostResult]]) -> str:
         return "No run in this database has that host.\n"
     run, result = run_results[0]
     lines = [*_head(run, result), *_verdict(result.verdict), *_state(result)]
-    for finding in result.findings:
+    for finding in told_findings(result):
         lines += ["", *_finding(finding)]
     if len(run_results) > 1:
         lines += ["", "Earlier runs"]
@@ -157,8 +158,7 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield from wrap(f"Remedy: {finding.remediation}", WIDTH, "  ", "          ")
     yield f"  Seen: {seen_words(finding)}"
     for evidence in finding.evidence:
-        place = f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
-        yield f"    {clean(place)}: {clean(evidence.text)}"
+        yield f"    {clean(place(evidence))}: {clean(evidence.text)}"
 
 
 def seen_words(finding: Finding) -> str:

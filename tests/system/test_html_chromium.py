@@ -40,6 +40,11 @@ def report_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
+@pytest.fixture(scope="module")
+def demo_url() -> str:
+    return (Path(__file__).parents[2] / "reports/sample/report.html").as_uri()
+
+
 @pytest.fixture
 def page(chromium: str, report_url: str) -> Iterator[Page]:
     """The opened report; afterwards it must have said nothing and asked for nothing but itself."""
@@ -111,3 +116,50 @@ def test_evidence_opens_by_keyboard(page: Page) -> None:
     assert "azcmagent.log:120" in (details.locator(".evidence").first.text_content() or "")
     page.keyboard.press("Enter")
     assert details.count() == 0
+
+
+def test_the_table_is_filtered_and_sorted_by_keyboard_alone(page: Page) -> None:
+    page.locator("#text").focus()
+    page.keyboard.type("ok0")
+    assert len(_names(page)) == 9
+    page.locator("th", has_text="Host").get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+    assert _names(page)[0] == "ok09"
+    assert page.locator("th[aria-sort=descending]").text_content() == "Host"
+
+
+def test_code_in_a_rules_words_is_drawn_as_code(page: Page) -> None:
+    page.get_by_role("button", name="web20", exact=True).click()
+    details = page.locator("#rows .details").first
+    assert set(details.locator("code").all_text_contents()) == {"systemctl start himdsd"}
+    assert "`" not in (details.locator(".action").first.text_content() or "")
+
+
+# How many of these elements' words run over more than one line.
+_BROKEN = """(selector) => Array.from(document.querySelectorAll(selector)).filter((cell) => {
+  const text = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), range = document.createRange();
+  for (let node = text.nextNode(); node; node = text.nextNode())
+    for (const word of node.data.matchAll(/\\S+/g)) {
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set(Array.from(range.getClientRects(), (box) => box.top)).size > 1) return true;
+    }
+  return false;
+}).map((cell) => cell.textContent)"""
+
+
+@pytest.mark.parametrize("width", [1600, 1280, 800, 390])
+def test_the_page_is_as_wide_as_the_window_and_breaks_no_word(
+    chromium: str, demo_url: str, width: int
+) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_ARGS))
+        opened = browser.new_page(viewport={"width": width, "height": 900})
+        opened.goto(demo_url)
+        opened.get_by_role("button", name="db01", exact=True).click()
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+        wide = opened.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))")
+        assert wide == 0
+        assert opened.evaluate(_BROKEN, "#rows tr:not(.details) > td:not(:nth-child(3))") == []
+        browser.close()

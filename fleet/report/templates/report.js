@@ -32,13 +32,13 @@
     : [host.reason, host.phase && "during " + host.phase].filter(Boolean).join(" ");
 
   const columns = [
-    { head: "Host", key: (h) => h.name },
-    { head: "Verdict", key: (h) => RANK[h.word] },
-    { head: "Cause", key: why },
-    { head: "Agent", key: agent },
-    { head: "Groups", key: (h) => h.groups.join(" "), wide: true },
-    { head: "OS", key: (h) => h.os, wide: true },
-    { head: "Took", key: (h) => h.took === null ? -1 : h.took, wide: true },
+    { head: "Host", look: "c-host", key: (h) => h.name },
+    { head: "Verdict", look: "c-verdict", key: (h) => RANK[h.word] },
+    { head: "Cause", look: "", key: why },
+    { head: "Agent", look: "c-agent agent", key: agent },
+    { head: "Groups", look: "c-groups wide", key: (h) => h.groups.join(" ") },
+    { head: "OS", look: "c-os wide", key: (h) => h.os },
+    { head: "Took", look: "c-took wide", key: (h) => h.took === null ? -1 : h.took },
   ];
   const view = { column: 1, down: false, page: 0, cluster: "", size: PAGE, shown: [] };
 
@@ -46,6 +46,18 @@
     const node = document.createElement(tag);
     if (className) node.className = className;
     if (content !== undefined) node.textContent = content;
+    return node;
+  }
+
+  // A rule's words: what stands between backticks is code. Every piece goes in as text.
+  function prose(node, words) {
+    words.split(/`([^`]+)`/).forEach((piece, at) => node.append(at % 2 ? make("code", "", piece) : piece));
+    return node;
+  }
+
+  // A long name breaks at its dots before it breaks within a word.
+  function dotted(node, name) {
+    name.split(/(?<=\.)/).forEach((piece, at) => node.append(...(at ? [make("wbr"), piece] : [piece])));
     return node;
   }
 
@@ -111,7 +123,7 @@
   function drawRow(host) {
     const row = make("tr", host.word === "NOT_OBSERVED" ? "unseen" : "");
     const name = make("td");
-    const open = make("button", "open", host.name);
+    const open = dotted(make("button", "open"), host.name);
     open.type = "button";
     open.id = "host-" + host.place;
     open.setAttribute("aria-expanded", String(host.isOpen));
@@ -119,17 +131,17 @@
     open.addEventListener("click", () => toggle(host, row, open));
     name.append(open);
     if (host.address !== host.name) name.append(make("span", "sub mono", host.address));
-    const verdict = make("td", "verdict");
+    const verdict = make("td");
     verdict.append(badge(host));
     if (host.observed === "partial") verdict.append(make("span", "sub", "observed in part"));
-    const cause = make("td", "cause");
+    const cause = make("td");
     if (host.rule) {
-      cause.append(make("b", "", host.rule.label), " " + host.rule.title);
+      prose(cause, " " + host.rule.title).prepend(make("b", "", host.rule.label));
     } else {
       cause.append(why(host));
       if (host.message) cause.append(make("span", "sub", host.message));
     }
-    const state = make("td", "", host.status);
+    const state = make("td", "agent", host.status);
     if (host.version) state.append(make("span", "sub", host.version));
     row.append(name, verdict, cause, state, make("td", "wide", host.groups.join(", ")), make("td", "wide", host.os),
       make("td", "wide num", host.took === null ? "" : host.took.toFixed(1) + " s"));
@@ -147,13 +159,13 @@
     const row = make("tr", "details");
     row.id = "details-" + host.place;
     const cell = make("td");
-    cell.colSpan = columns.length;
+    cell.colSpan = Array.from(byId("heads").children).filter((head) => head.offsetParent).length;
     const facts = make("dl");
     const fact = (name, value) => { if (value) facts.append(make("dt", "", name), make("dd", "", value)); };
     fact("Verdict", verdictName(host) + (host.observed === "partial" ? ", observed in part" : ""));
     fact("Why", host.reason && [host.reason, host.phase && "during " + host.phase].filter(Boolean).join(" "));
     fact("Message", host.message);
-    fact("Next", host.action);
+    if (host.action) facts.append(make("dt", "", "Next"), prose(make("dd"), host.action));
     fact("Address", host.address + " by " + host.connection);
     fact("OS", host.os);
     fact("Agent", agent(host));
@@ -178,12 +190,15 @@
     const kind = isPast ? "PAST" : rule.rank < 2 ? "FAILING" : rule.rank === 2 ? "DEGRADED" : "PAST";
     const title = make("p");
     title.append(make("span", "badge " + kind, rule.severity + (isPast ? ", historical" : "")), " ",
-      make("b", "", rule.label), " " + rule.title);
+      make("b", "", rule.label));
+    prose(title, " " + rule.title);
+    const isSpan = first !== null && last !== null && first !== last;
     const seen = [count === 1 ? "seen once" : "seen " + count + " times",
-      first !== null && "first " + instant(first), last !== null && last !== first && "last " + instant(last)];
+      ...(isSpan ? ["first " + instant(first), "last " + instant(last)] : [instant(first === null ? last : first)])];
     const remedy = make("p", "action");
-    remedy.append(make("b", "", "Remedy"), " " + rule.remedy);
-    box.append(title, make("p", "said", rule.cause), remedy, make("p", "quiet", seen.filter(Boolean).join(", ")));
+    remedy.append(make("b", "", "Remedy"));
+    prose(remedy, " " + rule.remedy);
+    box.append(title, prose(make("p", "said"), rule.cause), remedy, make("p", "quiet", seen.filter(Boolean).join(", ")));
     if (evidence.length) {
       const list = make("ul", "evidence mono");
       evidence.forEach(([source, line, words]) => {
@@ -216,7 +231,7 @@
   }
 
   columns.forEach((column, at) => {
-    const head = make("th", column.wide ? "wide" : "");
+    const head = make("th", column.look);
     head.scope = "col";
     const button = make("button", "", column.head);
     button.type = "button";
@@ -249,6 +264,8 @@
       });
     });
   });
+  // The width decides how many columns a host's details span.
+  ["46rem", "76rem"].forEach((width) => matchMedia("(max-width: " + width + ")").addEventListener("change", draw));
   addEventListener("beforeprint", () => { view.size = PRINT_PAGE; view.page = 0; draw(); });
   addEventListener("afterprint", () => { view.size = PAGE; draw(); });
   byId("table").hidden = false;

@@ -46,7 +46,7 @@ STOPPED = replace(
     severity=Severity.CRITICAL,
     title="himds is not running",
     cause="Without himds the agent has no identity and sends no heartbeat.",
-    remediation="Start himds and read its journal if it stops again.",
+    remediation="Start it (`systemctl start himdsd`) and read its journal if it stops again.",
     count=1,
     evidence=(Evidence(source="services", line=0, text="himds.service loaded failed failed"),),
 )
@@ -62,6 +62,14 @@ EXPIRING = replace(
     evidence=(),
 )
 SURVIVED = replace(CREATE, state=State.HISTORICAL, severity=Severity.INFO)
+SUCCEEDED = replace(
+    SURVIVED,
+    rule="AZCM0000",
+    code="AZCM0000",
+    title="No error",
+    cause="The command did what it was asked to do.",
+    remediation="Nothing needs to be done.",
+)
 
 
 def make_host(name: str, address: str = "192.0.2.1", *groups: str) -> Host:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fleet.model.words import Word
 from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, MAX_CELL, CsvWriter, cell
 from fleet.report.text import clean
-from tests.unit.report.sample import varied_report
+from tests.unit.report.sample import CREATE, SUCCEEDED, make_report, make_result, varied_report
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -38,6 +39,12 @@ def test_a_row_is_a_line_and_lines_end_with_crlf(tmp_path: Path) -> None:
     raw = hosts.read_bytes()
     assert raw.startswith(b"\xef\xbb\xbfhost,address,")
     assert raw.count(b"\n") == raw.count(b"\r\n") == 39
+
+
+def test_an_outcome_of_success_has_no_row(tmp_path: Path) -> None:
+    report = make_report([make_result("a", Word.FAILING, CREATE, SUCCEEDED), make_result("b", Word.HEALTHY)])
+    _, findings = CsvWriter().write(report, tmp_path)
+    assert [(row["host"], row["code"]) for row in _rows(findings)] == [("a", "AZCM0042")]
 
 
 def test_no_cell_is_a_formula_or_carries_a_control(tmp_path: Path) -> None:

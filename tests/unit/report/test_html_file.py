@@ -11,7 +11,15 @@ from dataclasses import replace
 from fleet.model.finding import Evidence
 from fleet.model.words import Reason, Word
 from fleet.report.html_file import render_html
-from tests.unit.report.sample import CREATE, make_report, make_result, make_unseen, varied_report
+from tests.unit.report.sample import (
+    CREATE,
+    STOPPED,
+    SUCCEEDED,
+    make_report,
+    make_result,
+    make_unseen,
+    varied_report,
+)
 
 
 def _sha(text: str) -> str:
@@ -42,6 +50,38 @@ def test_the_first_screen_needs_no_script() -> None:
     assert "db[01-04], web[11-13]" in page
     assert page.index("himds is not running") < page.index("Failed to create resource")
     assert "gone[0-2]" in page
+
+
+def test_code_in_a_rules_words_is_marked_after_all_else_is_escaped() -> None:
+    told = replace(STOPPED, remediation="Run `a <b>` & `c`; a lone ` stays.", cause="`<i>`")
+    page = render_html(make_report([make_result("a", Word.FAILING, told)])).split('id="hosts"')[0]
+    assert "Run <code>a &lt;b&gt;</code> &amp; <code>c</code>; a lone ` stays." in page
+    assert "<code>&lt;i&gt;</code>" in page
+
+
+def test_what_a_host_said_is_never_marked() -> None:
+    said = make_unseen("a", Reason.AUTH, None, "refused `<b>`")
+    line = replace(CREATE, evidence=(Evidence(source="log", line=7, text="Error=`<u>`"),))
+    page = render_html(make_report([said, make_result("b", Word.FAILING, line)]))
+    assert "refused `&lt;b&gt;`" in page
+    assert '<span class="place">b log:7</span> Error=`&lt;u&gt;`' in page
+
+
+def test_a_cause_shows_the_newest_line_that_says_more_than_its_code() -> None:
+    lines = tuple(Evidence(source="log", line=n, text=f"line {n}") for n in (1, 2))
+    repeats = Evidence(source="log", line=3, text="Exit Code: AZCM0042")
+    fact = Evidence(source="services", line=0, text="state = stopped")
+    page = render_html(
+        make_report([make_result("a", Word.FAILING, replace(CREATE, evidence=(*lines, repeats, fact)))])
+    ).split('id="hosts"')[0]
+    assert '<span class="place">a log:2</span> line 2' in page
+    assert "Exit Code" not in page
+    assert "state = stopped" not in page
+
+
+def test_an_outcome_of_success_is_no_finding_to_read() -> None:
+    page = render_html(make_report([make_result("a", Word.HEALTHY, SUCCEEDED)]))
+    assert "AZCM0000" not in page
 
 
 def test_a_run_of_which_nothing_was_observed_does_not_look_well() -> None:

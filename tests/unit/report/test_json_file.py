@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
-from fleet.report.json_file import JsonWriter
+import pytest
+
+from fleet.model.visit import Timing
+from fleet.model.words import Phase, Word
+from fleet.report.json_file import JsonWriter, render_json
 from fleet.report.text import clean
-from tests.unit.report.sample import varied_report
+from tests.unit.report.sample import SUCCEEDED, make_report, make_result, varied_report
 
 
 def test_everything_with_types(tmp_path: Path) -> None:
     (path,) = JsonWriter().write(varied_report(), tmp_path)
     document = json.loads(path.read_bytes())
     assert document["schema"] == "fleet.report/1"
+    assert document["run"]["duration_s"] == 12.3
     assert document["counts"] == {"hosts": 38, "failing": 15, "degraded": 3, "healthy": 15, "not_observed": 5}
     first = document["hosts"][0]
     assert (first["verdict"], first["code"], first["duration_s"]) == ("FAILING", "AZCM0042", 3.25)
@@ -26,3 +33,19 @@ def test_everything_with_types(tmp_path: Path) -> None:
 def test_printing_it_is_safe(tmp_path: Path) -> None:
     (path,) = JsonWriter().write(varied_report(), tmp_path)
     assert all(clean(line) == line for line in path.read_text().splitlines())
+
+
+def test_programs_get_the_outcomes_of_success_too() -> None:
+    document = json.loads(render_json(make_report([make_result("a", Word.HEALTHY, SUCCEEDED)])))
+    assert document["hosts"][0]["findings"][0]["code"] == "AZCM0000"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_no_number_gets_into_a_report_that_json_has_not(number: float) -> None:
+    result = make_result("a", Word.HEALTHY)
+    with pytest.raises(ValueError, match="clock_offset_s is"):
+        replace(result, clock_offset_s=number)
+    with pytest.raises(ValueError, match="duration_s is"):
+        replace(result, duration_s=number)
+    with pytest.raises(ValueError, match="seconds is"):
+        Timing(phase=Phase.EXEC, seconds=number)

@@ -1,0 +1,27 @@
+"""Turns what was found on a host into what a reader of a report is shown."""
+
+from __future__ import annotations
+
+from fleet.model.finding import Evidence, Finding
+from fleet.model.report import HostResult
+
+SUCCESS_CODE = "AZCM0000"
+
+
+def told_findings(result: HostResult) -> tuple[Finding, ...]:
+    """The findings worth a reader's time: all but the outcome that says a command succeeded."""
+    return tuple(finding for finding in result.findings if finding.code != SUCCESS_CODE)
+
+
+def telling_line(finding: Finding) -> Evidence | None:
+    """The newest log line that says more than the finding's own words; None when there is none.
+
+    A line with the finding's code only repeats it, and a fact without a line is what the title says.
+    """
+    lines = (line for line in reversed(finding.evidence) if line.line)
+    return next((line for line in lines if not finding.code or finding.code not in line.text), None)
+
+
+def place(evidence: Evidence) -> str:
+    """``log.azcmagent:7``, or the source alone for a fact without a line."""
+    return f"{evidence.source}:{evidence.line}" if evidence.line else evidence.source
