@@ -9,6 +9,7 @@ FleetError
     UnreachableError IdentityError AuthError CredentialError PrivilegeError DeadlineError RemoteError
     StoppedError
   StorageError       the run stops, what was saved stays
+    LockedError      another run has the database; nothing was contacted
   ReportError        no half-written file is left
 """
 
@@ -95,6 +96,10 @@ class StoppedError(HostError):
 
 class StorageError(FleetError):
     """The database failed; the run stops."""
+
+
+class LockedError(StorageError):
+    """Another run has the database; this one did not begin."""
 
 
 class ReportError(FleetError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import HostResult, Run, RunReport
-from fleet.model.words import Phase
+from fleet.model.words import Phase, Word
 
 
 class Clock(Protocol):
@@ -98,14 +98,17 @@ class Transport(Protocol):
 
 
 class Store(Protocol):
-    """Keeps runs. Synchronous and used by one thread at a time; raises StorageError and nothing else."""
+    """Keeps runs. Synchronous, used by one thread at a time; raises StorageError, and what is named below."""
 
     def mask_key(self) -> bytes:
         """The store's own key for masking secrets, 32 bytes, the same for its life."""
         ...
 
     def begin(self, run: Run, hosts: Sequence[Host]) -> None:
-        """In one transaction: the run, and a NOT_OBSERVED(skipped) row for every selected host."""
+        """In one transaction: the run, and a NOT_OBSERVED(skipped) row for every selected host.
+
+        Raises LockedError while another run has the database.
+        """
         ...
 
     def save(self, run_id: str, batch: Sequence[tuple[HostResult, bytes]]) -> None:
@@ -120,8 +123,15 @@ class Store(Protocol):
         """The newest runs, newest first."""
         ...
 
+    def count_verdicts(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Word, int]]:
+        """How many hosts have which verdict, for each of these runs."""
+        ...
+
     def load(self, run_id: str | None) -> RunReport | None:
-        """One run with its hosts (None: the newest), or None when there is none."""
+        """One run with its hosts (None: the newest), or None when there is none.
+
+        Raises SettingsError when ``run_id`` is the beginning of several.
+        """
         ...
 
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from fleet.errors import HostError
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import HostResult, Run, RunReport
-from fleet.model.words import Phase
+from fleet.model.words import Phase, Word
 from fleet.ports import Guard, Phases, Secrets, Session
 
 
@@ -65,6 +65,9 @@ class FakeStore:
 
     def runs(self, limit: int) -> tuple[Run, ...]:
         return ()
+
+    def count_verdicts(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Word, int]]:
+        return {}
 
     def load(self, run_id: str | None) -> RunReport | None:
         return None

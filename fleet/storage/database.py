@@ -14,8 +14,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fleet.errors import SettingsError
+from fleet.model.report import Run
 from fleet.storage.failures import translated
-from fleet.storage.files import prepare_file
+from fleet.storage.files import prepare_file, require_file
+from fleet.storage.lock import FileLock, RunLock, SessionLock
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another one before it is told that the database is locked."""
@@ -27,10 +29,11 @@ _dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """An engine, the name it has in messages, and what must not appear in them."""
+    """An engine, the lock of a run on it, its name in messages, and what must not appear in them."""
 
     engine: Engine
     place: str
+    lock: RunLock
     secrets: tuple[str, ...] = ()
 
     @property
@@ -59,6 +62,17 @@ class Database:
         with self._translated(), self.engine.execution_options(**{_BEGIN: ""}).connect() as connection:
             yield connection
 
+    def hold(self, run: Run) -> None:
+        """Keep other runs away until ``close``. Raises LockedError and StorageError."""
+        with self._translated():
+            self.lock.take(run)
+
+    def close(self) -> None:
+        """Give back the lock and every connection."""
+        with self._translated():
+            self.lock.release()
+        self.engine.dispose()
+
     def _translated(self) -> Any:
         # SQLAlchemy wraps what its driver raises, except for what happens outside its own calls.
         driver = self.engine.dialect.loaded_dbapi
@@ -70,38 +84,62 @@ class Database:
         return text
 
 
-def open_database(url: str) -> Database:
-    """The database of a URL; a SQLite file is created when it is missing, a server is not yet spoken to.
+def open_database(url: str, *, create: bool = True) -> Database:
+    """The database of a URL; a server is not yet spoken to.
+
+    Args:
+        url: ``sqlite:///PATH`` or ``postgresql://...``.
+        create: make a SQLite file that is missing.
 
     Raises:
-        SettingsError: a URL that is neither ``sqlite:///PATH`` nor ``postgresql://...``.
+        SettingsError: any other URL, or a file that is missing and not to be made.
         StorageError: the file cannot be used.
     """
     parsed = _parse_url(url)
-    if parsed.drivername == "sqlite":
-        return _open_sqlite(parsed)
     if parsed.drivername == "postgresql":
         return _open_postgresql(parsed)
-    raise SettingsError(f"a database of kind {parsed.drivername!r} cannot be used; {_ACCEPTED}")
+    path = _sqlite_path(parsed)
+    if create:
+        prepare_file(path)
+    else:
+        require_file(path)
+    return _open_sqlite(parsed, path)
+
+
+def name_database(url: str) -> str:
+    """What messages call the database of a URL, without user and password. Raises SettingsError."""
+    parsed = _parse_url(url)
+    if parsed.drivername == "postgresql":
+        return _postgresql_place(parsed)
+    return _sqlite_place(_sqlite_path(parsed))
 
 
 def _parse_url(url: str) -> URL:
     try:
-        return make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         # Neither the text nor the cause is shown: a mistyped URL may hold its password anywhere.
         raise SettingsError(f"the database's URL cannot be read; {_ACCEPTED}") from None
+    if parsed.drivername not in ("sqlite", "postgresql"):
+        raise SettingsError(f"a database of kind {parsed.drivername!r} cannot be used; {_ACCEPTED}")
+    return parsed
 
 
-def _open_sqlite(url: URL) -> Database:
+def _sqlite_path(url: URL) -> Path:
     if url.query or url.host or not url.database or url.database == ":memory:":
         raise SettingsError("a SQLite database is one file: sqlite:///PATH, with no host and no options")
-    path = Path(url.database)
-    prepare_file(path)
+    return Path(url.database)
+
+
+def _sqlite_place(path: Path) -> str:
+    return f"database {path}"
+
+
+def _open_sqlite(url: URL, path: Path) -> Database:
     engine = create_engine(url, json_serializer=_dumps, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Database(engine=engine, place=f"database {path}")
+    return Database(engine=engine, place=_sqlite_place(path), lock=FileLock(path))
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
@@ -131,14 +169,19 @@ def _open_postgresql(url: URL) -> Database:
         hide_parameters=True,
         pool_pre_ping=True,
     )
-    host = url.host or _text(url.query.get("host")) or "the local socket"
-    port = f":{url.port}" if url.port else ""
     secrets = (url.password or "", _text(url.query.get("password")))
     return Database(
         engine=engine,
-        place=f"PostgreSQL database {url.database or ''} at {host}{port}",
+        place=_postgresql_place(url),
+        lock=SessionLock(engine),
         secrets=tuple(secret for secret in secrets if secret),
     )
+
+
+def _postgresql_place(url: URL) -> str:
+    host = url.host or _text(url.query.get("host")) or "the local socket"
+    port = f":{url.port}" if url.port else ""
+    return f"PostgreSQL database {url.database or ''} at {host}{port}"
 
 
 def _text(value: str | tuple[str, ...] | None) -> str:

@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from fleet.errors import StorageError
+from fleet.errors import SettingsError, StorageError
 
 _MAGIC = b"SQLite format 3\x00"
 
@@ -25,6 +25,21 @@ def prepare_file(path: Path) -> None:
         raise StorageError(
             f"{path}: {exc.strerror}; give fleet a file it may create or write, with --db sqlite:///PATH"
         ) from exc
+
+
+def require_file(path: Path) -> None:
+    """See that the file is there and may be a SQLite database; nothing is made.
+
+    Raises:
+        SettingsError: there is none.
+        StorageError: it cannot be read, or is something other than a SQLite database.
+    """
+    try:
+        _require_database(path)
+    except FileNotFoundError as exc:
+        raise SettingsError(f"there is no database {path}; `fleet collect INVENTORY` makes one") from exc
+    except OSError as exc:
+        raise StorageError(f"{path}: {exc.strerror}; name a database that you may read") from exc
 
 
 def _create_folder(folder: Path) -> None:

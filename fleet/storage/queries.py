@@ -19,7 +19,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from fleet.storage import tables
 from fleet.storage.columns import clean_text
@@ -33,8 +32,18 @@ _CHILDREN = (tables.agent_states, tables.services, tables.findings, tables.captu
 
 def insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Insert the rows whose key the table does not hold yet."""
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    _execute_many(connection, make(table).on_conflict_do_nothing(), rows)
+    _execute_many(connection, _dialect_insert(connection)(table).on_conflict_do_nothing(), rows)
+
+
+def _dialect_insert(connection: Connection) -> Any:
+    # Imported by use: the dialect of a database that is not there costs as much as half of SQLAlchemy.
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert
 
 
 def insert_visits(connection: Connection, run_id: str, rows: Sequence[ResultRows]) -> None:
@@ -114,6 +123,17 @@ def select_run_ids(connection: Connection, start: str) -> list[str]:
     # LIKE would not do: SQLite's folds case.
     begins = func.substr(key, 1, len(start)) == clean_text(start)
     return list(exact or connection.execute(select(key).where(begins).order_by(key).limit(3)).scalars().all())
+
+
+def count_verdicts(connection: Connection, run_ids: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """The run's id, the verdict and the number of its hosts, for those of these runs that have any."""
+    table = tables.visits
+    query = (
+        select(table.c.run_id, table.c.verdict, func.count())
+        .where(table.c.run_id.in_(run_ids))
+        .group_by(table.c.run_id, table.c.verdict)
+    )
+    return ((run_id, verdict, count) for run_id, verdict, count in connection.execute(query).all())
 
 
 def _children(rows: Sequence[tuple[int, ResultRows, bytes]]) -> Iterator[tuple[Table, Sequence[Row]]]:

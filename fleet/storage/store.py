@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 
-from fleet.errors import StorageError
+from fleet.errors import SettingsError, StorageError
 from fleet.model.host import Host
 from fleet.model.report import HostResult, Run, RunReport, Verdict
 from fleet.model.words import Observed, Reason, Word
@@ -16,7 +17,7 @@ from fleet.storage import queries, tables
 from fleet.storage.columns import clean_text
 from fleet.storage.database import Database, open_database
 from fleet.storage.rows import result_from_rows, result_to_rows, run_from_row, run_to_row
-from fleet.storage.upgrade import upgrade
+from fleet.storage.upgrade import require_current, upgrade
 
 MIN_PREFIX = 4
 """The fewest characters that stand for a whole run id."""
@@ -30,7 +31,7 @@ _SKIPPED = Verdict(
 
 
 class SqlStore:
-    """Keeps runs in SQLite or PostgreSQL; used by one thread at a time, raises StorageError and nothing else.
+    """Keeps runs in SQLite or PostgreSQL; used by one thread at a time.
 
     A host comes back as reports show it: name, address, port, user, connection, groups and labels,
     everything else of it at its default.
@@ -51,7 +52,11 @@ class SqlStore:
             return bytes(connection.execute(query).scalar_one())
 
     def begin(self, run: Run, hosts: Sequence[Host]) -> None:
-        """In one transaction: the run, and a NOT_OBSERVED(skipped) row for every host, in this order."""
+        """In one transaction: the run, and a NOT_OBSERVED(skipped) row for every host, in this order.
+
+        From here to ``close`` no other run can begin. Raises LockedError while another one has the database.
+        """
+        self._database.hold(run)
         rows = [result_to_rows(HostResult(host=host, verdict=_SKIPPED)) for host in hosts]
         with self._database.writing() as connection:
             connection.execute(insert(tables.runs), [run_to_row(run)])
@@ -87,6 +92,14 @@ class SqlStore:
             found = queries.read_rows(connection, _newest_runs().limit(limit))
             return tuple(run_from_row(row) for row in found)
 
+    def count_verdicts(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Word, int]]:
+        """How many hosts have which verdict, for each of these runs."""
+        counts = {run_id: Counter[Word]() for run_id in run_ids}
+        with self._database.reading() as connection:
+            for run_id, verdict, count in queries.count_verdicts(connection, run_ids):
+                counts[run_id][Word(verdict)] = count
+        return counts
+
     def load(self, run_id: str | None) -> RunReport | None:
         """One run with its hosts in inventory order, or None when there is none.
 
@@ -94,7 +107,8 @@ class SqlStore:
             run_id: an id, or its beginning of at least four characters; None: the newest.
 
         Raises:
-            StorageError: also when several runs begin like that.
+            SettingsError: several runs begin like that.
+            StorageError: the database failed.
         """
         with self._database.reading() as connection:
             query = _newest_runs().limit(1)
@@ -132,7 +146,7 @@ class SqlStore:
 
     def close(self) -> None:
         """Release the database."""
-        self._database.engine.dispose()
+        self._database.close()
 
     def _run_ids(self, connection: Connection, start: str) -> list[str]:
         found = queries.select_run_ids(connection, start)
@@ -141,7 +155,7 @@ class SqlStore:
         if len(start) < MIN_PREFIX:
             return []
         if len(found) > 1:
-            raise StorageError(
+            raise SettingsError(
                 f"several runs begin with {start}, among them {', '.join(found)}; write more of it"
             )
         return found
@@ -156,11 +170,24 @@ def open_store(url: str) -> SqlStore:
         SettingsError: any other URL.
         StorageError: the database cannot be used, is not fleet's, or comes from a newer fleet.
     """
-    database = open_database(url)
+    return _settled(open_database(url), upgrade)
+
+
+def open_existing(url: str) -> SqlStore:
+    """The store at that URL as it is, for reading: nothing is made or upgraded. The caller closes it.
+
+    Raises:
+        SettingsError: any other URL, no such file, no run in it yet, or a schema of an older fleet.
+        StorageError: the database cannot be used, is not fleet's, or comes from a newer fleet.
+    """
+    return _settled(open_database(url, create=False), require_current)
+
+
+def _settled(database: Database, settle: Callable[[Database], None]) -> SqlStore:
     try:
-        upgrade(database)
+        settle(database)
     except BaseException:
-        database.engine.dispose()
+        database.close()
         raise
     return SqlStore(database)
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from fleet.storage.columns import CleanJson, CleanText, Count, Instant, Seconds
 
 HEAD = "0001"
-"""The newest migration's revision: a database at it needs no upgrade."""
+"""The newest migration's revision: a database at it needs no upgrade. Older ones sort before it."""
 
 VERSION_TABLE = "fleet_schema"
 """Where the revision is kept; its presence says that the database is fleet's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, text
 
-from fleet.errors import StorageError
+from fleet.errors import SettingsError, StorageError
 from fleet.storage.database import Database
 from fleet.storage.tables import HEAD, VERSION_TABLE
 
@@ -32,6 +32,26 @@ def upgrade(database: Database) -> None:
         _migrate(connection, database.place)
 
 
+def require_current(database: Database) -> None:
+    """See that the schema is the newest; nothing is changed.
+
+    Raises:
+        SettingsError: it holds nothing of fleet yet, or comes from an older fleet.
+        StorageError: it holds another program's tables, comes from a newer fleet, or failed.
+    """
+    with database.reading() as connection:
+        revision = _revision(connection, database.place)
+    if revision is None:
+        raise SettingsError(f"{database.place} holds no run yet; `fleet collect INVENTORY` stores one in it")
+    if revision < HEAD:
+        raise SettingsError(
+            f"{database.place} was written by an older fleet; copy it if you may want that one again, then"
+            " `fleet collect INVENTORY` brings it up to date"
+        )
+    if revision != HEAD:
+        raise StorageError(_newer(database.place))
+
+
 def _revision(connection: Connection, place: str) -> str | None:
     tables = inspect(connection).get_table_names()
     if VERSION_TABLE in tables:
@@ -53,6 +73,8 @@ def _migrate(connection: Connection, place: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as exc:
-        raise StorageError(
-            f"{place}: it was written by a newer fleet; use that one, or another database"
-        ) from exc
+        raise StorageError(_newer(place)) from exc
+
+
+def _newer(place: str) -> str:
+    return f"{place}: it was written by a newer fleet; use that one, or another database"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, text
+from sqlalchemy import event, inspect, text
 
-from fleet.errors import StorageError
+from fleet.errors import LockedError, SettingsError, StorageError
 from fleet.model.finding import Evidence, Finding
 from fleet.model.host import Host, SecretRef
 from fleet.model.observation import AgentState, Service
@@ -18,7 +22,7 @@ from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.visit import Timing
 from fleet.model.words import Become, Observed, Phase, Reason, Severity, State, Word
 from fleet.ports import Store
-from fleet.storage import SqlStore, open_store
+from fleet.storage import SqlStore, open_existing, open_store
 from fleet.storage.database import open_database
 from fleet.storage.tables import VERSION_TABLE, metadata
 
@@ -144,8 +148,6 @@ def test_what_a_host_says_is_stored_whatever_it_says(store: SqlStore) -> None:
                 since_at=datetime.max.replace(tzinfo=timezone(-timedelta(1) / 2)),
             ),
         ),
-        clock_offset_s=float("nan"),
-        duration_s=float("inf"),
     )
     store.save("run-0001", [(hostile, b"")])
     (kept,) = the_results(store)
@@ -154,7 +156,6 @@ def test_what_a_host_says_is_stored_whatever_it_says(store: SqlStore) -> None:
     assert kept.agent.last_heartbeat_at == datetime(1, 1, 1, tzinfo=UTC)
     assert kept.services[0].restarts == 2**63 - 1
     assert kept.services[0].since_at == datetime.max.replace(tzinfo=UTC)
-    assert (kept.duration_s, kept.clock_offset_s) == (None, None)
 
 
 def test_a_cause_outside_the_findings_comes_back(store: SqlStore) -> None:
@@ -187,8 +188,20 @@ def test_runs_are_found_newest_first_by_id_and_by_beginning(store: SqlStore) -> 
     found = {word: store.load(word) for word in (None, "aaaa-1", "bbb_", "bbb", "BBB_", "bb%b", "\x00zzz")}
     ids = [report.run.id if report else None for report in found.values()]
     assert ids == ["aaaa-2", "aaaa-1", "bbb_b", None, None, None, None]
-    with pytest.raises(StorageError, match="aaaa-1, aaaa-2"):
+    with pytest.raises(SettingsError, match="aaaa-1, aaaa-2"):
         store.load("aaaa")
+
+
+def test_verdicts_are_counted_by_run(store: SqlStore) -> None:
+    for key in ("run-0001", "run-0002"):
+        store.begin(a_run(key), HOSTS)
+    store.save("run-0002", [(a_result(HOSTS[0]), b"")])
+    assert store.count_verdicts(["run-0001", "run-0002", "nobody"]) == {
+        "run-0001": {Word.NOT_OBSERVED: 3},
+        "run-0002": {Word.NOT_OBSERVED: 2, Word.FAILING: 1},
+        "nobody": {},
+    }
+    assert store.count_verdicts([]) == {}
 
 
 def test_history_is_one_host_newest_first(store: SqlStore) -> None:
@@ -232,7 +245,7 @@ def test_a_second_reader_sees_what_was_saved_while_the_first_writes(store: SqlSt
         assert len(the_results(reader)) == len(HOSTS)
     assert the_results(reader) == ()
     reader.close()
-    database.engine.dispose()
+    database.close()
 
 
 def test_reading_a_run_takes_five_statements_however_many_hosts(store: SqlStore, url: str) -> None:
@@ -243,7 +256,7 @@ def test_reading_a_run_takes_five_statements_however_many_hosts(store: SqlStore,
     event.listen(database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     assert len(the_results(SqlStore(database))) == len(HOSTS)
     assert sum(statement.startswith("SELECT") for statement in statements) == 5
-    database.engine.dispose()
+    database.close()
 
 
 def test_the_migrations_end_at_the_tables(store: SqlStore, url: str) -> None:
@@ -253,7 +266,7 @@ def test_the_migrations_end_at_the_tables(store: SqlStore, url: str) -> None:
             connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
         )
         assert compare_metadata(context, metadata) == []
-    database.engine.dispose()
+    database.close()
 
 
 def test_a_database_of_a_newer_fleet_is_refused_and_kept(store: SqlStore, url: str) -> None:
@@ -264,7 +277,7 @@ def test_a_database_of_a_newer_fleet_is_refused_and_kept(store: SqlStore, url: s
         open_store(url)
     with database.reading() as connection:
         assert connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar() == "9999"
-    database.engine.dispose()
+    database.close()
 
 
 def test_a_database_of_another_program_is_refused_and_kept(url: str) -> None:
@@ -275,7 +288,7 @@ def test_a_database_of_another_program_is_refused_and_kept(url: str) -> None:
         open_store(url)
     with database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM bookmarks")).scalar() == 0
-    database.engine.dispose()
+    database.close()
 
 
 def test_a_writer_that_waits_too_long_is_told_of_the_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,4 +303,78 @@ def test_a_writer_that_waits_too_long_is_told_of_the_lock(url: str, monkeypatch:
     second.end(a_run())
     first.close()
     second.close()
-    database.engine.dispose()
+    database.close()
+
+
+def test_a_second_run_is_told_who_has_the_database_and_begins_once_that_one_is_gone(url: str) -> None:
+    first, second = open_store(url), open_store(url)
+    first.begin(a_run("run-0001"), HOSTS)
+    first.begin(a_run("run-0002"), HOSTS)
+    with pytest.raises(LockedError, match=rf"run run-0001, process {os.getpid()}\b.*, since 20"):
+        second.begin(a_run("run-0003"), HOSTS)
+    assert [run.id for run in second.runs(5)] == ["run-0002", "run-0001"]
+    first.close()
+    second.begin(a_run("run-0003"), HOSTS)
+    second.close()
+
+
+def test_reading_neither_takes_the_lock_nor_waits_for_it(store: SqlStore, url: str) -> None:
+    reader = open_existing(url)
+    assert reader.load(None) is None
+    store.begin(a_run(), HOSTS)
+    assert len(the_results(reader)) == len(HOSTS)
+    reader.close()
+
+
+def test_a_process_that_is_killed_leaves_no_lock(url: str) -> None:
+    code = (
+        "import datetime, sys; from fleet.storage import open_store; from fleet.model.report import Run\n"
+        "at = datetime.datetime.now(datetime.UTC)\n"
+        "run = Run(id='killed', inventory='', started_at=at, selected=0, fleet_version='', pack_digest='',"
+        " script_sha256='')\n"
+        "store = open_store(sys.argv[1]); store.begin(run, []); print('holds', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holds\n"
+        store = open_store(url)
+        with pytest.raises(LockedError, match=f"run killed, process {holder.pid}"):
+            store.begin(a_run(), HOSTS)
+        holder.kill()
+        holder.wait()
+    begin_soon(store)
+    store.close()
+
+
+def begin_soon(store: SqlStore) -> None:
+    """A server notices within moments that a session's process is gone; the kernel at once."""
+    for _ in range(100):
+        try:
+            return store.begin(a_run(), HOSTS)
+        except LockedError:
+            threading.Event().wait(0.05)
+    raise AssertionError("the lock outlives its process")
+
+
+def test_reading_changes_nothing_and_asks_for_an_upgrade(store: SqlStore, url: str) -> None:
+    database = open_database(url)
+    with database.writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0000'"))
+    with pytest.raises(SettingsError, match=r"older fleet.*brings it up to date"):
+        open_existing(url)
+    with database.writing() as connection:
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="newer fleet"):
+        open_existing(url)
+    database.close()
+
+
+def test_reading_an_empty_database_leaves_it_empty(url: str) -> None:
+    database = open_database(url)
+    with pytest.raises(SettingsError, match="holds no run yet; `fleet collect INVENTORY`"):
+        open_existing(url)
+    with database.reading() as connection:
+        assert inspect(connection).get_table_names() == []
+    database.close()

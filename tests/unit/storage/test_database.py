@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,22 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import OperationalError
 
-from fleet.errors import SettingsError, StorageError
-from fleet.storage import open_store
+from fleet.errors import LockedError, SettingsError, StorageError
+from fleet.model.report import Run
+from fleet.storage import name_database, open_existing, open_store
 from fleet.storage.database import open_database
 from fleet.storage.failures import translated
 from fleet.storage.tables import HEAD
+
+RUN = Run(
+    id="run-0001",
+    inventory="fleet.yaml",
+    started_at=datetime(2026, 3, 29, tzinfo=UTC),
+    selected=0,
+    fleet_version="",
+    pack_digest="",
+    script_sha256="",
+)
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o277])
@@ -55,11 +67,49 @@ def test_other_urls_are_the_operators_mistake_and_never_shown(url: str) -> None:
 def test_files_are_0600_in_folders_of_0700_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "a" / "b" / "fleet.db"
     store = open_store(f"sqlite:///{path}")
-    store.mask_key()
+    store.begin(RUN, [])
     assert [rights(path.parent), rights(path.parent.parent)] == [0o700, 0o700]
     made = {each.name: rights(each) for each in path.parent.iterdir()}
-    assert made == {"fleet.db": 0o600, "fleet.db-wal": 0o600, "fleet.db-shm": 0o600}
+    assert made == dict.fromkeys(("fleet.db", "fleet.db-wal", "fleet.db-shm", "fleet.db.lock"), 0o600)
     store.close()
+
+
+def test_two_names_of_one_file_are_one_database_to_the_lock(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "fleet.db")
+    store, other = (open_store(f"sqlite:///{tmp_path}/{name}") for name in ("fleet.db", "link.db"))
+    store.begin(RUN, [])
+    with pytest.raises(LockedError):
+        other.begin(RUN, [])
+    store.close()
+    other.close()
+
+
+def test_reading_a_database_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no database .*fleet collect INVENTORY` makes one"):
+        open_existing(f"sqlite:///{tmp_path}/data/fleet.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_leaves_no_file_behind(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    open_store(url).close()
+    reader = open_existing(url)
+    assert reader.runs(1) == ()
+    reader.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["fleet.db"]
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("sqlite:////var/lib/fleet.db", "database /var/lib/fleet.db"),
+        ("postgresql://ops:hunt?er2@h:6000/runs", "PostgreSQL database runs at h:6000"),
+        ("postgresql://ops@h/runs?password=hunt@er2", "PostgreSQL database runs at h"),
+        ("postgresql:///runs?host=/run/pg&password=hunter2", "PostgreSQL database runs at /run/pg"),
+    ],
+)
+def test_a_database_is_named_without_who_logs_in_and_how(url: str, name: str) -> None:
+    assert name_database(url) == name
 
 
 def test_a_folder_that_exists_keeps_its_rights(tmp_path: Path) -> None:
@@ -76,7 +126,7 @@ def test_the_file_is_opened_with_wal_keys_and_a_patient_wait(tmp_path: Path) -> 
         names = ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")
         found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
     assert found == ["wal", 10_000, 1, 1]
-    database.engine.dispose()
+    database.close()
 
 
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
