@@ -1,4 +1,7 @@
-"""Settings and the choice of concrete classes: the only reader of the environment."""
+"""Settings and the choice of concrete classes: the only reader of the environment.
+
+The classes are imported where they are chosen: what stands behind them loads longer than most calls last.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import resource
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,18 +30,12 @@ from fleet.model.pack import Pack
 from fleet.model.report import Run
 from fleet.model.words import CheckMode, Connection, HostKeyPolicy
 from fleet.ports import ReportWriter, Store, Transport
-from fleet.report.csv_files import CsvWriter
-from fleet.report.html_file import HtmlWriter
-from fleet.report.json_file import JsonWriter
-from fleet.storage import open_store
-from fleet.transport.local import LocalTransport
-from fleet.transport.ssh import SshTransport
 
 DATABASE_VARIABLE = "FLEET_DATABASE_URL"
 SPARE_FILES = 64
 FILES_PER_HOST = 2
 
-WRITERS: Mapping[str, type[ReportWriter]] = {"csv": CsvWriter, "html": HtmlWriter, "json": JsonWriter}
+FORMATS = ("csv", "html", "json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +57,35 @@ def database_url(given: str | None) -> str:
     return f"sqlite:///{Path(platformdirs.user_data_dir('fleet')) / 'fleet.db'}"
 
 
+def database_name(given: str | None) -> str:
+    """What messages call that database, without credentials. Raises SettingsError for any other URL."""
+    from fleet.storage import name_database
+
+    return name_database(database_url(given))
+
+
 @contextmanager
 def opened_store(given: str | None) -> Iterator[Store]:
-    """The store of this call, closed at the end. Raises SettingsError and StorageError."""
-    store = open_store(database_url(given))
-    try:
+    """The store that a run writes, made or upgraded if need be, closed at the end.
+
+    Raises SettingsError and StorageError.
+    """
+    from fleet.storage import open_store
+
+    with closing(open_store(database_url(given))) as store:
         yield store
-    finally:
-        store.close()
+
+
+@contextmanager
+def reading_store(given: str | None) -> Iterator[Store]:
+    """The store as it is, closed at the end; nothing is made and nothing upgraded.
+
+    Raises SettingsError, also when there is no such database, and StorageError.
+    """
+    from fleet.storage import open_existing
+
+    with closing(open_existing(database_url(given))) as store:
+        yield store
 
 
 def fitting_concurrency(wanted: int) -> tuple[int, str]:
@@ -112,27 +130,7 @@ def built_collection(
     """Everything a run needs, wired; must be entered inside the event loop that will run it."""
     plan = plan_visit(pack.items, settings.check)
     secrets = SecretReader(os.environ)
-    clock = SystemClock()
     run = _new_run(settings, hosts, pack, plan)
-    guard = PasswordGuard()
-    transports: dict[Connection, Transport] = {
-        Connection.SSH: SshTransport(
-            connect_s=settings.limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK")
-        ),
-        Connection.LOCAL: LocalTransport(),
-    }
-    visitors = {
-        connection: Visitor(
-            plan=plan,
-            transport=transport,
-            secrets=secrets,
-            guard=guard,
-            clock=clock,
-            limits=settings.limits,
-            run_id=run.id,
-        )
-        for connection, transport in transports.items()
-    }
     with (
         opened_store(store_url) as store,
         ThreadPoolExecutor(1, "store") as store_pool,
@@ -141,7 +139,7 @@ def built_collection(
         yield Collection(
             run=run,
             hosts=hosts,
-            visits=_Visitors(visitors),
+            visits=_visitors(settings.limits, plan, secrets, run.id),
             digest=Digest(pack, plan, store.mask_key(), secrets, shared_secrets(hosts)),
             store=store,
             store_pool=store_pool,
@@ -149,6 +147,34 @@ def built_collection(
             concurrency=settings.concurrency,
             max_time_s=settings.max_time_s,
         )
+
+
+def _visitors(limits: Limits, plan: Plan, secrets: SecretReader, run_id: str) -> _Visitors:
+    guard, clock = PasswordGuard(), SystemClock()
+    return _Visitors(
+        {
+            connection: Visitor(
+                plan=plan,
+                transport=transport,
+                secrets=secrets,
+                guard=guard,
+                clock=clock,
+                limits=limits,
+                run_id=run_id,
+            )
+            for connection, transport in _transports(limits).items()
+        }
+    )
+
+
+def _transports(limits: Limits) -> Mapping[Connection, Transport]:
+    from fleet.transport.local import LocalTransport
+    from fleet.transport.ssh import SshTransport
+
+    return {
+        Connection.SSH: SshTransport(connect_s=limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK")),
+        Connection.LOCAL: LocalTransport(),
+    }
 
 
 def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plan: Plan) -> Run:
@@ -168,7 +194,16 @@ def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, pla
 def report_writers(formats: str) -> tuple[ReportWriter, ...]:
     """The writers for ``csv,html,json`` in any order. Raises SettingsError for any other word."""
     words = [word.strip() for word in formats.split(",") if word.strip()]
-    unknown = [word for word in words if word not in WRITERS]
+    unknown = [word for word in words if word not in FORMATS]
     if unknown or not words:
-        raise SettingsError(f"--format takes {', '.join(WRITERS)}; not {', '.join(unknown) or 'nothing'}")
-    return tuple(WRITERS[word]() for word in dict.fromkeys(words))
+        raise SettingsError(f"--format takes {', '.join(FORMATS)}; not {', '.join(unknown) or 'nothing'}")
+    return tuple(_writer(word) for word in dict.fromkeys(words))
+
+
+def _writer(word: str) -> ReportWriter:
+    from fleet.report.csv_files import CsvWriter
+    from fleet.report.html_file import HtmlWriter
+    from fleet.report.json_file import JsonWriter
+
+    writers: dict[str, ReportWriter] = {"csv": CsvWriter(), "html": HtmlWriter(), "json": JsonWriter()}
+    return writers[word]

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fleet.app.judge import word_of
@@ -87,7 +87,7 @@ def _finding_fields(finding: Finding) -> dict[str, object]:
 
 
 def _instant(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
 
 
 def _texts(paths: Sequence[str], stdin: bytes) -> Iterator[tuple[str, bytes]]:

@@ -1,4 +1,4 @@
-"""``fleet classify`` and ``fleet explain``: the same judgement, offline."""
+"""``fleet classify``: the same judgement, offline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import click
 
 from fleet.app.classify_files import SourceResult, classify_paths, render_classify_json
 from fleet.errors import SettingsError
-from fleet.model.finding import Finding
-from fleet.model.pack import Rule
+from fleet.model.finding import Evidence, Finding
 from fleet.model.words import OS, ExitCode, State, Word
 from fleet.packs.load import load_pack
-from fleet.report.text import clean
+from fleet.report.text import clean, seen_words
 
 _CODES = {
     Word.FAILING: ExitCode.UNHEALTHY,
@@ -23,8 +22,17 @@ _CODES = {
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--os", "system", type=click.Choice(list(OS)), help="The system the texts come from.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--os", "system", type=click.Choice([os.value for os in OS]), help="The system the texts come from."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What is printed.",
+)
 def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
     """Judge logs, console captures and `azcmagent show` output in files or folders; `-` is standard input.
 
@@ -45,25 +53,6 @@ def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
     return next((code for word, code in _CODES.items() if word in words), ExitCode.OK)
 
 
-@click.command()
-@click.argument("rule")
-def explain(rule: str) -> None:
-    """Say what a RULE or an AZCM code means, what to do, and what it matches.
-
-    \b
-    Example:
-      fleet explain AZCM0042
-    """
-    pack = load_pack()
-    wanted = rule.casefold()
-    found = [entry for entry in pack.rules if wanted in (entry.id.casefold(), (entry.code or "").casefold())]
-    if not found:
-        raise SettingsError(
-            f"no rule named {clean(rule)}; the rules are: {', '.join(r.id for r in pack.rules)}"
-        )
-    click.echo("\n\n".join(map(_explained, found)))
-
-
 def _source(result: SourceResult) -> str:
     lines = [f"{clean(result.path)}: {result.verdict}"]
     for finding in result.findings:
@@ -75,29 +64,15 @@ def _source(result: SourceResult) -> str:
 
 def _finding(finding: Finding) -> list[str]:
     past = " (historical)" if finding.state is State.HISTORICAL else ""
-    times = f", {finding.count} times" if finding.count > 1 else ""
     lines = [
-        f"  {finding.severity}: {finding.label} {finding.title}{past}{times}",
+        f"  {finding.severity}: {finding.label} {finding.title}{past}",
         f"    cause: {finding.cause}",
         f"    remedy: {finding.remediation}",
+        f"    seen: {seen_words(finding)}",
     ]
-    lines += [f"    line {evidence.line}: {clean(evidence.text)}" for evidence in finding.evidence]
-    return lines
+    return lines + [f"    {_line(evidence)}" for evidence in finding.evidence]
 
 
-def _explained(rule: Rule) -> str:
-    lines = [
-        f"{rule.id}  {rule.title}  ({rule.severity})",
-        f"cause:   {rule.cause}",
-        f"remedy:  {rule.remediation}",
-    ]
-    if rule.outcome:
-        lines.append(f"matches: {rule.outcome} printed by azcmagent as the outcome of a command")
-    lines += [f"matches: {message.pattern}" for message in rule.messages]
-    tests = [f"{c.field} {c.op} {c.value}" for c in rule.conditions]
-    if tests:
-        lines.append(f"matches: {', '.join(tests)}")
-    if rule.unless:
-        lines.append(f"unless:  {', '.join(f'{c.field} {c.op} {c.value}' for c in rule.unless)}")
-    lines.append(f"source:  {rule.source}")
-    return "\n".join(lines)
+def _line(evidence: Evidence) -> str:
+    place = f"line {evidence.line}: " if evidence.line else ""
+    return place + clean(evidence.text)

@@ -22,7 +22,7 @@ def privileges() -> None:
     """
 
 
-@privileges.command("sudoers")
+@privileges.command("sudoers", short_help="Print the drop-in for `become: reads`.")
 @click.option("--user", default="ops", show_default=True, help="The login of the inventory.")
 def print_sudoers(user: str) -> None:
     """Print the sudoers drop-in for `become: reads`, for exactly this release.

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from fleet.bootstrap import opened_store, report_writers
+from fleet.bootstrap import FORMATS, reading_store, report_writers
+from fleet.cli.options import DB, announce, require_folder
 from fleet.errors import SettingsError
 from fleet.model.report import Run
-from fleet.report.text import clean, render_host
+from fleet.model.words import Word
+from fleet.ports import Store
+from fleet.report.text import clean, format_utc, render_host
 
-DB = click.option("--db", metavar="URL", help="Database; default $FLEET_DATABASE_URL, else a SQLite file.")
+_WORDS = (Word.FAILING, Word.DEGRADED, Word.HEALTHY, Word.NOT_OBSERVED)
+_HEADING = (
+    "RUN",
+    "BEGAN",
+    "ENDED",
+    "EXIT",
+    "HOSTS",
+    *(word.replace("_", " ") for word in _WORDS),
+    "INVENTORY",
+)
 
 
 @click.command()
 @DB
-@click.option(
-    "-n", "--number", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many."
-)
+@click.option("-n", "--number", type=click.IntRange(1, 500), default=20, show_default=True, help="How many.")
 def runs(db: str | None, number: int) -> None:
     """List the newest runs.
 
@@ -26,12 +38,14 @@ def runs(db: str | None, number: int) -> None:
     Example:
       fleet runs -n 5
     """
-    with opened_store(db) as store:
+    with _announced(db) as store:
         found = store.runs(number)
+        counts = store.count_verdicts([run.id for run in found])
     if not found:
         click.echo("no runs yet: fleet collect INVENTORY makes one")
-    for run in found:
-        click.echo(_line(run))
+        return
+    for line in _table([_HEADING, *(_cells(run, counts[run.id]) for run in found)]):
+        click.echo(line)
 
 
 @click.command()
@@ -47,17 +61,17 @@ def show(host: str, db: str | None, number: int) -> None:
     Example:
       fleet show db01
     """
-    with opened_store(db) as store:
+    with _announced(db) as store:
         history = store.history(host, number)
     if not history:
         raise SettingsError(f"no run knows a host named {clean(host)}")
-    click.echo(render_host(history))
+    click.echo(render_host(history), nl=False)
 
 
 @click.command()
 @DB
 @click.option("--run", "run_id", default="latest", show_default=True, help="A run's id, or its beginning.")
-@click.option("--format", "formats", default="csv,html,json", show_default=True, help="Which files.")
+@click.option("--format", "formats", default=",".join(FORMATS), show_default=True, help="Which files.")
 @click.option(
     "-o",
     "--out",
@@ -73,16 +87,42 @@ def report(db: str | None, run_id: str, formats: str, out: Path) -> None:
       fleet report --run latest --format csv,html -o reports/
     """
     writers = report_writers(formats)
-    with opened_store(db) as store:
+    require_folder(out)
+    with _announced(db) as store:
         found = store.load(None if run_id == "latest" else run_id)
     if found is None:
-        raise SettingsError(f"the database holds no run {clean(run_id)}")
+        which = "" if run_id == "latest" else f" {clean(run_id)}"
+        raise SettingsError(f"the database holds no run{which}; `fleet runs` lists what it holds")
     for writer in writers:
         for path in writer.write(found, out):
             click.echo(f"wrote {path}")
 
 
-def _line(run: Run) -> str:
-    ended = "not ended" if run.exit_code is None else f"exit {run.exit_code}"
-    began = f"{run.started_at:%Y-%m-%d %H:%M:%SZ}"
-    return f"{run.id}  {began}  {run.selected} hosts  {ended}  {clean(run.inventory)}"
+@contextmanager
+def _announced(db: str | None) -> Iterator[Store]:
+    announce(db)
+    with reading_store(db) as store:
+        yield store
+
+
+def _cells(run: Run, counts: Mapping[Word, int]) -> tuple[str, ...]:
+    return (
+        run.id,
+        format_utc(run.started_at),
+        format_utc(run.ended_at) or "not ended",
+        "" if run.exit_code is None else str(run.exit_code),
+        str(run.selected),
+        *(str(counts.get(word, 0)) for word in _WORDS),
+        clean(run.inventory),
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The rows as lines, numbers to the right of their columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            cell.rjust(width) if 3 <= place < len(row) - 1 else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(cells).rstrip()

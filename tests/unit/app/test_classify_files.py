@@ -108,5 +108,5 @@ def test_the_json_document() -> None:
         "evidence",
     ]
     assert finding["code"] is None
-    assert finding["first_seen_at"] == finding["last_seen_at"] == "2026-03-01T08:00:01+00:00"
+    assert finding["first_seen_at"] == finding["last_seen_at"] == "2026-03-01T08:00:01Z"
     assert finding["evidence"] == [{"line": 2, "text": 'AADSTS700016: gone  Application Id="1"'}]
