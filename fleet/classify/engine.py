@@ -70,6 +70,8 @@ class Classifier:
         # A lone surrogate from a host's JSON cannot be encoded for the matcher.
         text = record.text.encode("utf-8", "replace").decode("utf-8")
         lowered = text.lower()
+        if not any(anchor in lowered for anchor in self.anchors):
+            return
         matched: set[str] = set()
         for look in self._looks:
             if look.rule.id in matched or not any(anchor in lowered for anchor in look.anchors):

@@ -139,20 +139,12 @@ def _outcome(line: Line, code: str | None) -> Outcome | None:
 
 def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of each marked line; a carriage return parts what a terminal drew over itself."""
-    number, counted, end = 1, 0, 0
-    while (hit := anchors.find(data, end)) >= 0:
-        start = max(data.rfind(b"\n", end, hit), data.rfind(b"\r", end, hit)) + 1 or end
-        end = _line_end(data, hit)
+    number, counted, before = 1, 0, 0
+    for hit, end in anchors.places(data):
+        start = max(data.rfind(b"\n", before, hit), data.rfind(b"\r", before, hit)) + 1 or before
         number += data.count(b"\n", counted, start)
-        counted = start
+        counted, before = start, end
         yield number, _bounded(data, start, hit, end)
-
-
-def _line_end(data: bytes, hit: int) -> int:
-    feed = data.find(b"\n", hit)
-    feed = len(data) if feed < 0 else feed
-    drawn_over = data.find(b"\r", hit, feed)
-    return feed if drawn_over < 0 else drawn_over
 
 
 def _bounded(data: bytes, start: int, hit: int, end: int) -> bytes:

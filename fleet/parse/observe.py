@@ -80,7 +80,8 @@ def observe_texts(
             found = _by_role((*services_from_show(shown.block), *found))
             facts += _agent_facts(agent, True if agent.status else None, path)
         services = _by_role((*found, *services))
-        facts += [*_service_facts(found, path), *_config_facts(rest, path), *_version_facts(rest, path)]
+        facts += [*_service_facts(found, path), *_version_facts(rest, path)]
+        facts += _config_facts(rest, path) if agents.CONFIG_HEAD in rest else ()
         logs.append(parse_log(path, rest, anchors))
     return Observation(os=os, agent=agent, services=services, logs=tuple(logs), facts=tuple(facts))
 

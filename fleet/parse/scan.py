@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import re2
 
@@ -41,9 +41,9 @@ class Anchors:
     def __init__(self, literals: Iterable[str]) -> None:
         wanted = sorted({literal.encode("utf-8", "replace") for literal in literals if literal})
         folded = b"|".join([*_BORDERS, *(re2.escape(literal) for literal in wanted)])
-        self._expression = compile_bytes(b"(?i:%s)|%s" % (folded, b"|".join(_CASED)))
+        # The rest of the line is part of the match: one search a line, however many literals it holds.
+        self._expression = compile_bytes(rb"(?:(?i:%s)|%s)[^\r\n]*" % (folded, b"|".join(_CASED)))
 
-    def find(self, data: bytes, start: int) -> int:
-        """Where the next marked place begins at or after ``start``; -1 when there is none."""
-        match = self._expression.search(data, start)
-        return match.start() if match else -1
+    def places(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Of each line with a marked place where the first one begins and where the line ends, in order."""
+        return (match.span() for match in self._expression.finditer(data))

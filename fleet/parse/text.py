@@ -18,7 +18,8 @@ def clean(text: str) -> str:
 
 def decode(data: bytes) -> str:
     """UTF-8 text, undecodable bytes replaced."""
-    return clean(data.decode("utf-8", "replace"))
+    # Decoding lets no lone surrogate through.
+    return data.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def to_utf8(data: bytes) -> bytes:
