@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lock clean
+.PHONY: demo test check sample lock clean
 
 demo: .venv/ready
 	$(BIN)/fleet demo
@@ -22,6 +22,13 @@ check: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+# What reports/sample and the README's picture show; the README's output is reports/sample's summary.
+SAMPLE := hosts.csv findings.csv report.html report.json
+sample: .venv/ready
+	$(BIN)/fleet demo --out /tmp/fleet-demo
+	cp $(addprefix /tmp/fleet-demo/,$(SAMPLE)) reports/sample/
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1180 --screenshot=docs/report.png file://$(CURDIR)/reports/sample/report.html
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev -o requirements.lock pyproject.toml

@@ -49,7 +49,7 @@ def demo(out: Path) -> int:
         settings = CollectSettings(inventory=lab.inventory, limits=Limits(connect_s=4.0, host_s=60.0))
         hosts = load_inventory(lab.inventory)
         code = collect_hosts(settings, hosts, load_pack(), db=db, out=out, form="text")
-    click.echo(f"Open {out / 'report.html'} in a browser, or look at one host:\n  {_show('db01', db)}")
+    click.echo(f"\nOpen {out / 'report.html'} in a browser, or look at one host:\n  {_show('db01', db)}")
     # The estate is broken on purpose: its verdicts are not the demo's failure.
     return ExitCode.OK if code == ExitCode.UNHEALTHY else code
 

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fleet.lab.describe import HostDescription, load_demo
+from tests.unit.report.test_sample import SAMPLE, readme_output
+
+# What two runs of the demo differ in, by key of report.json.
+_VARIES = {
+    "id",
+    "inventory",
+    "duration_s",
+    "pack_digest",
+    "script_sha256",
+    "port",
+    "clock_offset_s",
+    "seconds",
+}
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder with what the demo wrote and what it printed. A name with a blank, for the quoting."""
     folder = tmp_path_factory.mktemp("demo")
     done = subprocess.run(
-        [sys.executable, "-m", "fleet", "demo", "--out", str(folder / "out")],
+        [sys.executable, "-m", "fleet", "demo", "--out", "my demo"],
         capture_output=True,
         text=True,
         check=False,
@@ -25,8 +41,35 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert "12 hosts: 4 healthy, 5 failing, 0 degraded, 3 not observed" in done.stdout
-    return folder / "out"
+    return folder / "my demo", done.stdout
+
+
+@pytest.fixture(scope="module")
+def out(demo: tuple[Path, str]) -> Path:
+    return demo[0]
+
+
+def plain(text: str, folder: str) -> str:
+    """The text without what two runs differ in, on one line because a path's length moves line breaks."""
+    for pattern, word in (
+        (re.escape(folder), "OUT"),
+        (r"\d{8}T\d{6}-[0-9a-f]{8}", "RUN"),
+        (r"SHA256:\S+", "KEY"),
+        (r"\d+\.\d s\b", "TIME"),
+    ):
+        text = re.sub(pattern, word, text)
+    return " ".join(text.split())
+
+
+def steady(value: Any, folder: str, key: str = "") -> Any:
+    """report.json without what two runs differ in; of that only whether it is there."""
+    if key in _VARIES or key.endswith("_at"):
+        return value is not None
+    if isinstance(value, dict):
+        return {name: steady(part, folder, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [steady(part, folder) for part in value]
+    return plain(value, folder) if isinstance(value, str) else value
 
 
 def rows(out: Path) -> dict[str, dict[str, str]]:
@@ -51,5 +94,64 @@ def test_rows_equal_hosts_in_every_report(out: Path) -> None:
 
 
 def test_what_is_written_is_the_owners_alone(out: Path) -> None:
-    for path in (out, *out.iterdir()):
+    for path in (out, *out.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_the_readme_shows_what_it_prints(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    summary, _, _ = printed.partition("\nOpen ")
+    assert plain(summary, str(out)) == plain(readme_output(), "/tmp/fleet-demo")
+
+
+def test_the_sample_is_one_of_its_runs(out: Path) -> None:
+    made, kept = (json.loads((folder / "report.json").read_text()) for folder in (out, SAMPLE))
+    assert steady(made, str(out)) == steady(kept, "/tmp/fleet-demo"), "rebuild it: make sample"
+
+
+def test_the_command_it_ends_with_can_be_pasted(demo: tuple[Path, str]) -> None:
+    out, printed = demo
+    done = subprocess.run(
+        ["/bin/sh", "-c", printed.splitlines()[-1]], capture_output=True, text=True, check=False, cwd=out
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("db01  FAILING\n")
+    assert "AZCM0000" not in done.stdout
+
+
+def test_every_file_a_report_names_is_there(out: Path) -> None:
+    told = json.loads((out / "report.json").read_text())
+    messages = [entry["message"] for entry in told["hosts"]]
+    assert (out.parent / told["run"]["inventory"]).samefile(out / "lab/inventory.yaml")
+    for name in ("known_hosts", "ops_ed25519"):
+        path = out / "lab" / name
+        assert path.is_file()
+        assert any(str(path) in message for message in messages)
+
+
+def test_an_unseen_host_is_told_what_was_seen_and_once_what_to_do(out: Path) -> None:
+    row = rows(out)["edge01"]
+    assert "host key changed" in row["cause"]
+    assert "find out" not in row["cause"].casefold()
+    assert row["remediation"].startswith("Find out why")
+
+
+def test_a_cause_begins_with_the_line_that_tells_it(out: Path) -> None:
+    with (out / "findings.csv").open(encoding="utf-8-sig", newline="") as stream:
+        first = next(row for row in csv.DictReader(stream) if row["host"] == "app01")
+    assert first["rule"] == "arm-endpoint-blocked"
+    assert first["evidence"].startswith("log.azcmagent:5: Failed to onboard server")
+    assert first["evidence"].endswith(': Forbidden"')
+
+
+def test_a_folder_that_cannot_be_is_the_operators_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "fleet", "demo", "--out", str(tmp_path / "file/demo")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("fleet: --out ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,80 @@
+"""Reads report.json back: a report as it was stored, for comparing files made from it with files kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from fleet.model.finding import Evidence, Finding
+from fleet.model.host import Host
+from fleet.model.observation import AgentState, Service
+from fleet.model.report import HostResult, Run, RunReport, Verdict
+from fleet.model.visit import Timing
+from fleet.model.words import Connection, Observed, Phase, Reason, Severity, State, Word
+
+Json = dict[str, Any]
+
+
+def read_report(path: Path) -> RunReport:
+    """The report that ``report.json`` was made from, as far as reports tell."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return RunReport(run=_run(document["run"]), results=tuple(map(_result, document["hosts"])))
+
+
+def _run(told: Json) -> Run:
+    started_at = _at(told["started_at"])
+    assert started_at is not None
+    known = {field.name: told[field.name] for field in fields(Run)}
+    ended_at = started_at + timedelta(seconds=told["duration_s"])
+    return Run(
+        **known | {"started_at": started_at, "ended_at": ended_at, "warnings": tuple(told["warnings"])}
+    )
+
+
+def _result(told: Json) -> HostResult:
+    findings = tuple(map(_finding, told["findings"]))
+    return HostResult(
+        host=Host(
+            name=told["host"],
+            address=told["address"],
+            port=told["port"],
+            connection=Connection(told["connection"]),
+            groups=tuple(told["groups"]),
+            labels=tuple(told["labels"].items()),
+        ),
+        verdict=_verdict(told, findings),
+        findings=findings,
+        os_name=told["os"],
+        agent=AgentState(**told["agent"] | {"last_heartbeat_at": _at(told["agent"]["last_heartbeat_at"])}),
+        services=tuple(Service(**entry | {"since_at": _at(entry["since_at"])}) for entry in told["services"]),
+        started_at=_at(told["started_at"]),
+        duration_s=told["duration_s"],
+        clock_offset_s=told["clock_offset_s"],
+        timings=tuple(Timing(phase=Phase(e["phase"]), seconds=e["seconds"]) for e in told["phases"]),
+    )
+
+
+def _verdict(told: Json, findings: tuple[Finding, ...]) -> Verdict:
+    return Verdict(
+        word=Word(told["verdict"]),
+        observed=Observed(told["observed"]),
+        reason=Reason(told["reason"]) if told["reason"] else None,
+        phase=Phase(told["phase"]) if told["phase"] else None,
+        message=told["message"],
+        cause=findings[0] if told["rule"] else None,
+        action=told["remediation"],
+    )
+
+
+def _finding(told: Json) -> Finding:
+    words = {"severity": Severity(told["severity"]), "state": State(told["state"])}
+    times = {name: _at(told[name]) for name in ("first_seen_at", "last_seen_at")}
+    evidence = tuple(Evidence(**line) for line in told["evidence"])
+    return Finding(**told | words | times | {"evidence": evidence})
+
+
+def _at(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
