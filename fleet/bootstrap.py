@@ -139,7 +139,7 @@ def built_collection(
         yield Collection(
             run=run,
             hosts=hosts,
-            visits=_visitors(settings.limits, plan, secrets, run.id),
+            visits=_visitors(hosts, settings.limits, plan, secrets, run.id),
             digest=Digest(pack, plan, store.mask_key(), secrets, shared_secrets(hosts)),
             store=store,
             store_pool=store_pool,
@@ -149,32 +149,34 @@ def built_collection(
         )
 
 
-def _visitors(limits: Limits, plan: Plan, secrets: SecretReader, run_id: str) -> _Visitors:
+def _visitors(
+    hosts: Sequence[Host], limits: Limits, plan: Plan, secrets: SecretReader, run_id: str
+) -> _Visitors:
     guard, clock = PasswordGuard(), SystemClock()
     return _Visitors(
         {
             connection: Visitor(
                 plan=plan,
-                transport=transport,
+                transport=_transport(connection, limits),
                 secrets=secrets,
                 guard=guard,
                 clock=clock,
                 limits=limits,
                 run_id=run_id,
             )
-            for connection, transport in _transports(limits).items()
+            for connection in {host.connection for host in hosts}
         }
     )
 
 
-def _transports(limits: Limits) -> Mapping[Connection, Transport]:
-    from fleet.transport.local import LocalTransport
+def _transport(connection: Connection, limits: Limits) -> Transport:
+    if connection is Connection.LOCAL:
+        from fleet.transport.local import LocalTransport
+
+        return LocalTransport()
     from fleet.transport.ssh import SshTransport
 
-    return {
-        Connection.SSH: SshTransport(connect_s=limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK")),
-        Connection.LOCAL: LocalTransport(),
-    }
+    return SshTransport(connect_s=limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK"))
 
 
 def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plan: Plan) -> Run:

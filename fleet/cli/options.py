@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
 
 from fleet.bootstrap import database_name
 from fleet.errors import SettingsError
+from fleet.report.files import make_folder
 
 DB = click.option("--db", metavar="URL", help="Database; default $FLEET_DATABASE_URL, else a SQLite file.")
 
@@ -34,14 +35,12 @@ def announce(db: str | None) -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise SettingsError when it can be told beforehand that no file can be made in that folder."""
+    """See that files can be made in the folder, which is made if need be. Raises SettingsError."""
     try:
-        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        make_folder(folder)
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        raise SettingsError(f"--out {folder}: {error.strerror}; name another folder") from error
-    if not nearest.is_dir():
-        raise SettingsError(f"--out {folder}: {nearest} is no folder; name another one")
-    if not os.access(nearest, os.W_OK | os.X_OK):
         raise SettingsError(
-            f"--out {folder}: nothing can be made in {nearest}; allow it, or name another one"
-        )
+            f"--out {folder}: {error.strerror}; name a folder that fleet may make and write"
+        ) from error

@@ -87,12 +87,12 @@ def report(db: str | None, run_id: str, formats: str, out: Path) -> None:
       fleet report --run latest --format csv,html -o reports/
     """
     writers = report_writers(formats)
-    require_folder(out)
     with _announced(db) as store:
         found = store.load(None if run_id == "latest" else run_id)
     if found is None:
         which = "" if run_id == "latest" else f" {clean(run_id)}"
         raise SettingsError(f"the database holds no run{which}; `fleet runs` lists what it holds")
+    require_folder(out)
     for writer in writers:
         for path in writer.write(found, out):
             click.echo(f"wrote {path}")
