@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import os
+import re
+import shlex
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from fleet.cli.program import run
 from fleet.lab.describe import load_demo
 from fleet.lab.servers import Lab, start_lab
+from fleet.model.report import HostResult
+from fleet.model.words import Reason
+from fleet.storage import open_existing
+from tests.lab.program import Call
 
 # A host that answers and one that never does.
 SLOW = ("--limit", "web01,edge03", "--connect-timeout", "60")
@@ -35,91 +38,106 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     loop.close()
 
 
-def start(lab: Lab, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fleet", "collect", str(lab.inventory), "--db", url(folder), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+def start(lab: Lab, folder: Path, *words: str, grace_s: float = 0.2) -> Call:
+    return Call(folder, "collect", str(lab.inventory), "--db", url(folder), *words, grace_s=grace_s)
+
+
+def start_slow(lab: Lab, folder: Path, *words: str, grace_s: float = 0.2) -> Call:
+    """A run that has reached the silent host."""
+    before = lab.counters("edge03").connections
+    call = start(lab, folder, *SLOW, *words, grace_s=grace_s)
+    call.wait_until(lambda: lab.counters("edge03").connections > before)
+    return call
 
 
 def url(folder: Path) -> str:
     return f"sqlite:///{folder}/fleet.db"
 
 
-def rows(folder: Path) -> dict[str, dict[str, str]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "fleet", "report", "--db", url(folder), "--format", "csv", "-o", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    with (folder / "hosts.csv").open(encoding="utf-8-sig", newline="") as stream:
-        return {row["host"]: row for row in csv.DictReader(stream)}
-
-
-def in_flight(lab: Lab, process: subprocess.Popen[bytes], before: int) -> None:
-    """Wait until the silent host was reached in this run."""
-    while lab.counters("edge03").connections == before:
-        assert process.poll() is None
-        threading.Event().wait(0.02)
-
-
-def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    out, err = process.communicate(timeout=60)
-    assert b"Traceback" not in err, err
-    return process.returncode, out.decode()
+def results(folder: Path) -> dict[str, HostResult]:
+    store = open_existing(url(folder))
+    report = store.load(None)
+    store.close()
+    assert report is not None
+    return {result.host.name: result for result in report.results}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_ends_within_seconds_with_a_report(lab: Lab, tmp_path: Path, number: int) -> None:
-    before = lab.counters("edge03").connections
-    process = start(lab, tmp_path, *SLOW)
-    in_flight(lab, process, before)
-    process.send_signal(number)
-    code, out = ended(process)
+def test_one_signal_ends_within_seconds_with_a_report(
+    lab: Lab, tmp_path: Path, number: signal.Signals
+) -> None:
+    call = start_slow(lab, tmp_path)
+    call.send(number)
+    code, out, _ = call.ended()
     assert code == 130
     assert "2 hosts:" in out
-    found = rows(tmp_path)
+    found = results(tmp_path)
     assert len(found) == 2
-    assert found["edge03"]["reason"] == "skipped"
+    assert found["edge03"].verdict.reason is Reason.SKIPPED
 
 
-def test_kill_leaves_a_row_for_every_host(lab: Lab, tmp_path: Path) -> None:
-    before = lab.counters("edge03").connections
-    process = start(lab, tmp_path, *SLOW)
-    in_flight(lab, process, before)
-    process.kill()
-    process.communicate()
-    assert len(rows(tmp_path)) == 2
+def test_a_second_signal_leaves_at_once_and_says_how_to_report(lab: Lab, tmp_path: Path) -> None:
+    call = start_slow(lab, tmp_path, grace_s=60)
+    call.send(signal.SIGINT)
+    call.wait_for("once more leaves at once")
+    call.send(signal.SIGINT)
+    code, out, err = call.ended()
+    assert (code, out) == (130, "")
+    command = re.search("fleet report .*", err)
+    assert command
+    words = shlex.split(command[0].replace("--out reports", f"--out {tmp_path}/reports"))
+    assert run(words[1:]) == 0
+    assert len((tmp_path / "reports" / "hosts.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_kill_leaves_a_row_for_every_host_and_no_lock(lab: Lab, tmp_path: Path) -> None:
+    call = start_slow(lab, tmp_path)
+    call.send(signal.SIGKILL)
+    assert call.ended()[0] == -signal.SIGKILL
+    assert len(results(tmp_path)) == 2
+    assert start(lab, tmp_path, "--limit", "web02").ended()[0] == 0
 
 
 def test_the_runs_own_deadline(lab: Lab, tmp_path: Path) -> None:
-    code, out = ended(start(lab, tmp_path, *SLOW, "--max-time", "2"))
+    code, out, _ = start(lab, tmp_path, *SLOW, "--max-time", "1").ended()
     assert code == 6
     assert "2 hosts:" in out
-    assert len(rows(tmp_path)) == 2
+    assert len(results(tmp_path)) == 2
+
+
+def test_a_second_run_over_one_database_contacts_nobody(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    first, visits = start_slow(lab, tmp_path), lab.visits("db01")
+    second = Call(
+        tmp_path / "second", "collect", str(lab.inventory), "--db", url(tmp_path), "--limit", "db01"
+    )
+    code, out, err = second.ended()
+    assert (code, out) == (5, "")
+    assert f"process {first.pid}, since " in err
+    assert lab.visits("db01") == visits
+    first.send(signal.SIGINT)
+    assert first.ended()[0] == 130
+    assert set(results(tmp_path)) == {"web01", "edge03"}
 
 
 def test_a_limit_that_selects_nothing_contacts_nobody(lab: Lab, tmp_path: Path) -> None:
     before = lab.visits("web01")
-    code, out = ended(start(lab, tmp_path, "--limit", "nobody"))
+    code, out, _ = start(lab, tmp_path, "--limit", "nobody").ended()
     assert (code, out) == (2, "")
     assert lab.visits("web01") == before
     assert not (tmp_path / "fleet.db").exists()
 
 
 def test_a_limit_takes_groups_and_node_sets(lab: Lab, tmp_path: Path) -> None:
-    code, out = ended(start(lab, tmp_path, "--limit", "web,!web[03-04]"))
+    code, out, _ = start(lab, tmp_path, "--limit", "web,!web[03-04]").ended()
     assert code == 0
-    assert set(rows(tmp_path)) == {"web01", "web02"}
+    assert set(results(tmp_path)) == {"web01", "web02"}
     assert "All 2 hosts are healthy." in out
 
 
 def test_show_commands_prints_the_script_and_contacts_nobody(lab: Lab, tmp_path: Path) -> None:
     before = lab.visits("web01")
-    code, out = ended(start(lab, tmp_path, "--show-commands"))
+    code, out, _ = start(lab, tmp_path, "--show-commands").ended()
     assert code == 0
     assert "SHA-256" in out
     assert "sh -s --" in out
