@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,16 @@ from fleet.errors import InventoryError, Mistake
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 64
+
+
+FORM = (
+    "fleet's form is groups: {GROUP: {vars: {...}, hosts: [...]}} and"
+    " hosts: {NAME: {address: ..., user: ...}}, see docs/inventory.md"
+)
+
+_INDENT = re.compile(r"\s*")
+# The first line that says something.
+_INI_SECTION = re.compile(r"\A(?:[ \t]*(?:[#;].*)?\n)*\[[\w:.-]+\][ \t]*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,10 @@ class Mistakes:
     def add(self, line: int, text: str, key: str = "") -> None:
         """Note a mistake; line 0 means the file as a whole."""
         self._found[Mistake(path=self._path, line=line, text=text, key=key)] = None
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._found)
 
     def settle(self) -> None:
         """Raise InventoryError with all of them, by line, if there are any."""
@@ -105,12 +120,23 @@ def parse_document(text: str, mistakes: Mistakes) -> Node | None:
             builder.take(event)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        mistakes.add(mark.line + 1 if mark else 0, f"not YAML: {exc.problem or exc.context}")
+        line = mark.line + 1 if mark else 0
+        mistakes.add(line, _plainly(text, line) or f"not YAML: {exc.problem or exc.context}")
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         mistakes.add(line, "not YAML: a character that YAML does not allow")
     mistakes.settle()
     return builder.root
+
+
+def _plainly(text: str, line: int) -> str:
+    """What is wrong where the parser's own words would puzzle, else empty."""
+    written = text.splitlines()[line - 1 : line] if line else []
+    if written and "\t" in _INDENT.match(written[0])[0]:  # type: ignore[index]  # matches the empty text too
+        return "a tab stands in the indentation, which takes blanks only"
+    if _INI_SECTION.search(text):
+        return f"this looks like an Ansible inventory in INI form; {FORM}"
+    return ""
 
 
 class _Builder:

@@ -26,7 +26,8 @@ def load_inventory(path: Path, home: Path | None = None) -> tuple[Host, ...]:
     places = Places(path.absolute().parent, _home(home, mistakes))
     tree = parse_tree(root, places, mistakes)
     hosts = Resolver(tree, str(places.home / ".ssh/known_hosts"), mistakes).resolve()
-    if tree.is_empty:
+    # With other mistakes there may be hosts that were not understood.
+    if tree.is_empty and not mistakes:
         mistakes.add(0, "the inventory names no host")
     mistakes.settle()
     return hosts

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from fleet.inventory.document import Mistakes
 from fleet.inventory.tree import Entry, Group, Tree
-from fleet.inventory.variables import LABEL, Layer, Secret
+from fleet.inventory.variables import LABEL, Layer, Secret, Setting
 from fleet.model.host import Host, SecretRef
 from fleet.model.words import Become, Connection, HostKeyPolicy
 from fleet.parse.nodeset import fold
@@ -103,7 +103,7 @@ class Resolver:
         for layer in entry.layers:
             for variable, setting in layer.items():
                 first = own.setdefault(variable, setting)
-                if first.value != setting.value:
+                if _contradict(first, setting):
                     text = f"{variable} of {entry.name} contradicts line {first.line}"
                     self._mistakes.add(setting.line, text, variable)
         return own
@@ -124,8 +124,12 @@ def _merge_groups(direct: list[Group]) -> _Merged:
 def _clashes(variable: str, held: list[Group]) -> Iterator[_Clash]:
     first = held[0]
     for other in held[1:]:
-        if first.layer[variable].value != other.layer[variable].value:
+        if _contradict(first.layer[variable], other.layer[variable]):
             yield _Clash(variable, first, other)
+
+
+def _contradict(one: Setting, other: Setting) -> bool:
+    return None not in (one.value, other.value) and one.value != other.value
 
 
 def _build(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
@@ -155,7 +159,7 @@ _D = TypeVar("_D")
 
 def _get(layer: Layer, variable: str, kind: type[_T], default: _D) -> _T | _D:
     setting = layer.get(variable)
-    if setting is None:
+    if setting is None or setting.value is None:
         return default
     assert isinstance(setting.value, kind)
     return setting.value
@@ -175,13 +179,18 @@ def _labels(layer: Layer) -> tuple[tuple[str, str], ...]:
 
 
 def _faults(host: Host, layer: Layer, line: int) -> Iterator[tuple[str, int]]:
-    if host.connection is Connection.SSH:
-        if not host.user:
+    if host.connection is Connection.SSH and _is_sound(layer, "connection"):
+        if "user" not in layer:
             yield _NO_USER, line
-        if not (host.key_file or host.password):
+        if not layer.keys() & {"key_file", "password"}:
             yield _NO_CREDENTIAL, line
-    if host.become_password and host.become is not Become.SHELL:
+    if host.become_password and host.become is not Become.SHELL and _is_sound(layer, "become"):
         yield _NO_SHELL, layer["become_password"].line
+
+
+def _is_sound(layer: Layer, variable: str) -> bool:
+    """Not set, or with a value that can be used."""
+    return variable not in layer or layer[variable].value is not None
 
 
 def _named(names: list[str]) -> str:

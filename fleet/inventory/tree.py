@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from fleet.inventory.document import Mapping, Mistakes, Node, Scalar, Sequence, entries
+from fleet.inventory.document import FORM, Mapping, Mistakes, Node, Scalar, Sequence, entries
 from fleet.inventory.variables import VARIABLE_NAMES, Layer, Places, parse_layer, suggest, visible
 from fleet.parse.nodeset import expand
 
@@ -15,6 +15,7 @@ MAX_MENTIONS = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:-]*")
 _TOP_KEYS = ("defaults", "groups", "hosts")
+_ANSIBLE_KEYS = frozenset(("hosts", "children", "vars"))
 _GROUP_KEYS = ("vars", "hosts", "groups")
 
 
@@ -76,10 +77,28 @@ def _keyed(node: Node, what: str, keys: tuple[str, ...], mistakes: Mistakes) -> 
             found[key.text] = value
         else:
             name = visible(key.text)
-            place = "; variables stand under " + ("vars" if "vars" in keys else "defaults")
-            hint = place if name in VARIABLE_NAMES else suggest(name, keys)
+            hint = _hint(name, value, keys)
             mistakes.add(key.line, f"{what} has no key {name!r}{hint}", name)
     return found
+
+
+def _hint(name: str, value: Node, keys: tuple[str, ...]) -> str:
+    if name in VARIABLE_NAMES:
+        return "; variables stand under " + ("vars" if "vars" in keys else "defaults")
+    if _is_ansible(name, value, keys):
+        return f": this looks like an Ansible inventory; {FORM}"
+    return suggest(name, keys)
+
+
+def _is_ansible(name: str, value: Node, keys: tuple[str, ...]) -> bool:
+    """Whether it is a group where only Ansible has one, or holds groups as only Ansible says it."""
+    inner = (
+        {key.text for key in value.items[::2] if isinstance(key, Scalar)}
+        if isinstance(value, Mapping)
+        else ()
+    )
+    at_top = keys is _TOP_KEYS
+    return name == "children" or (at_top and (name == "all" or not _ANSIBLE_KEYS.isdisjoint(inner)))
 
 
 class _Reader:

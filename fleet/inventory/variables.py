@@ -40,9 +40,9 @@ Value = str | int | Secret
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A variable's checked value and where it was written."""
+    """A variable's checked value and where it was written; None is a value that was noted as a mistake."""
 
-    value: Value
+    value: Value | None
     line: int
 
 
@@ -67,7 +67,7 @@ class Places:
 
 
 def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> Layer:
-    """The checked variables of a mapping; what is wrong is noted and left out."""
+    """The checked variables of a mapping; what is wrong is noted, and its value is None."""
     layer: Layer = {}
     for key, value in entries(node, what, mistakes):
         if key.text == "labels":
@@ -81,6 +81,8 @@ def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> La
 
 
 def _add(layer: Layer, key: Scalar, node: Node, places: Places, mistakes: Mistakes) -> None:
+    # Set even without a value: that the variable is missing would be a second, false mistake.
+    layer[key.text] = Setting(None, node.line)
     if not isinstance(node, Scalar):
         mistakes.add(node.line, f"{key.text} must be a single value", key.text)
         return

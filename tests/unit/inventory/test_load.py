@@ -202,12 +202,12 @@ def test_all_mistakes_at_once(refuse: Refuse) -> None:
         (12, "runs backwards"),
         (13, r"'e\x1b1' is not a name"),
         (14, "user: is empty"),
-        (10, "needs a user"),
-        (11, "needs key_file"),
     }
     for line, part in wanted:
         assert any(line == at and part in text for at, text in found), (line, part)
     assert "hunter2" not in str(found)
+    # What was written wrongly is not missing as well.
+    assert not any("needs" in text for _, text in found)
     assert [line for line, _ in found] == sorted(line for line, _ in found)
 
 
@@ -251,6 +251,54 @@ def test_a_slip_of_yaml_does_not_show_a_password_either(refuse: Refuse, text: st
 def test_what_a_host_needs(refuse: Refuse, host: str, part: str) -> None:
     found = refuse(f"hosts:\n  h: {host}\n")
     assert any(line == 2 and part in text for line, text in found), found
+
+
+@pytest.mark.parametrize(
+    ("defaults", "host"),
+    [
+        ("{user: ops}", "{password: hunter2}"),
+        ("{user: ops}", "{key_file: ~root/id}"),
+        ("{key_file: id}", "{user: two words}"),
+        ("{}", "{connection: locl}"),
+        (LOGIN[10:-1], "{become: root, become_password: env:X}"),
+        (LOGIN[10:-1], "{become: }"),
+    ],
+)
+def test_one_slip_is_one_mistake(refuse: Refuse, defaults: str, host: str) -> None:
+    (found,) = refuse(f"defaults: {defaults}\nhosts:\n  h: {host}\n")
+    assert found[0] == 3
+
+
+def test_a_slip_contradicts_nothing(refuse: Refuse) -> None:
+    groups = "groups:\n  a: {vars: {port: x}, hosts: [h]}\n  b: {vars: {port: 9}, hosts: [h]}\n"
+    (found,) = refuse(LOGIN + groups + "hosts:\n  h: {}\n")
+    assert found[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("all:\n  hosts:\n    a: {ansible_host: 198.51.100.4}\n", 1),
+        ("all:\n", 1),
+        ("---\nwebservers:\n  hosts:\n    a:\n", 2),
+        ("# ours\n\n[webservers]\nweb01 ansible_host=198.51.100.4\n", 4),
+        (LOGIN + "groups:\n  web:\n    hosts: [a]\n    children: {b: {}}\n", 5),
+    ],
+)
+def test_an_inventory_of_ansible_is_told_from_ours(refuse: Refuse, text: str, line: int) -> None:
+    (found,) = refuse(text)
+    assert found[0] == line
+    assert "Ansible" in found[1]
+    assert "hosts: {NAME: {address:" in found[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["hosts:\n\ta: {}\n", "hosts:\n  a:\n  \tport: 1\n", "hosts:\n  - a\n\t- b\n"]
+)
+def test_a_tab_is_told_in_plain_words(refuse: Refuse, text: str) -> None:
+    lines = text.split("\n")
+    at = next(number for number, line in enumerate(lines, 1) if "\t" in line)
+    assert refuse(LOGIN + text) == [(at + 1, "a tab stands in the indentation, which takes blanks only")]
 
 
 def test_a_forgotten_default_does_not_flood(refuse: Refuse) -> None:
