@@ -12,7 +12,7 @@ from fleet.classify.patterns import Matcher, compile_pattern
 from fleet.classify.survival import state_of
 from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
 from fleet.model.observation import Log, LogRecord, Observation
-from fleet.model.pack import Pack, Rule
+from fleet.model.pack import OTHER, Pack, Rule
 from fleet.model.words import State
 
 
@@ -65,8 +65,9 @@ class Classifier:
         return (*from_logs, *self._state_findings(observation))
 
     def _matches(self, record: LogRecord) -> Iterator[Rule]:
-        if record.code is not None and record.code in self._outcomes:
-            yield self._outcomes[record.code]
+        outcome = self._outcomes.get(record.code, self._outcomes.get(OTHER)) if record.code else None
+        if outcome is not None:
+            yield outcome
         # A lone surrogate from a host's JSON cannot be encoded for the matcher.
         text = record.text.encode("utf-8", "replace").decode("utf-8")
         lowered = text.lower()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fleet.model.words import OS, Severity
 
+OTHER = "any other code"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
@@ -54,7 +56,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. Exactly one of ``outcome`` (an AZCM code), ``messages`` and ``conditions`` is set."""
+    """One rule. Exactly one of ``outcome`` (an AZCM code, or ``OTHER`` for those without a rule of their
+    own), ``messages`` and ``conditions`` is set."""
 
     id: str
     version: int

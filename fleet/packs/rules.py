@@ -13,7 +13,7 @@ import yaml
 from fleet.classify.conditions import OPERATORS, is_usable
 from fleet.classify.patterns import PatternError, compile_pattern
 from fleet.errors import Mistake
-from fleet.model.pack import Condition, Message, Rule
+from fleet.model.pack import OTHER, Condition, Message, Rule
 from fleet.model.words import OS, Severity
 from fleet.packs.document import Document
 
@@ -46,7 +46,7 @@ def _rule(document: Document, root: yaml.Node, fields: dict[str, yaml.Node]) -> 
     kinds = _KINDS & fields.keys()
     if len(kinds) != 1:
         document.complain(root, f"exactly one of {', '.join(sorted(_KINDS))} is needed, not {len(kinds)}")
-    outcome = _code(document, fields.get("outcome"))
+    outcome = _outcome(document, fields.get("outcome"))
     severity = _word(document, fields.get("severity"), Severity)
     version = document.number(fields.get("version"), 1)
     code = _code(document, fields.get("code"))
@@ -63,7 +63,7 @@ def _rule(document: Document, root: yaml.Node, fields: dict[str, yaml.Node]) -> 
         id=rule_id,
         version=version,
         severity=severity,
-        code=code or outcome,
+        code=code or (None if outcome == OTHER else outcome),
         os=system,
         outcome=outcome,
         messages=messages,
@@ -81,6 +81,10 @@ def _identifier(document: Document, node: yaml.Node | None) -> str:
     elif rule_id and document.path.stem != rule_id.lower():
         document.complain(node, f"the file of rule {rule_id!r} is named {rule_id.lower()}.yaml", "id")
     return rule_id
+
+
+def _outcome(document: Document, node: yaml.Node | None) -> str | None:
+    return OTHER if document.text(node) == OTHER else _code(document, node)
 
 
 def _code(document: Document, node: yaml.Node | None) -> str | None:
