@@ -23,11 +23,12 @@ check: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-# What reports/sample and the README's picture show; the README's output is reports/sample's summary.
+# One run of the demo into reports/sample, the README's output and the README's picture.
 SAMPLE := hosts.csv findings.csv report.html report.json
 sample: .venv/ready
 	$(BIN)/fleet demo --out /tmp/fleet-demo
 	cp $(addprefix /tmp/fleet-demo/,$(SAMPLE)) reports/sample/
+	$(BIN)/python -m tests.sample_output
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1180 --screenshot=docs/report.png file://$(CURDIR)/reports/sample/report.html
 
 lock:

@@ -25,13 +25,15 @@ def read_report(path: Path) -> RunReport:
 
 
 def _run(told: Json) -> Run:
-    started_at = _at(told["started_at"])
+    started_at, ended_at = _at(told["started_at"]), _at(told["ended_at"])
     assert started_at is not None
+    assert ended_at is not None
+    duration = timedelta(seconds=told["duration_s"])
+    # Instants are told to the second: this is the earliest start that fits the end and the duration.
+    started_at = max(started_at, ended_at - duration)
     known = {field.name: told[field.name] for field in fields(Run)}
-    ended_at = started_at + timedelta(seconds=told["duration_s"])
-    return Run(
-        **known | {"started_at": started_at, "ended_at": ended_at, "warnings": tuple(told["warnings"])}
-    )
+    times = {"started_at": started_at, "ended_at": started_at + duration}
+    return Run(**known | times | {"warnings": tuple(told["warnings"])})
 
 
 def _result(told: Json) -> HostResult:
