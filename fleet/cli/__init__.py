@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 INTERRUPTED = 130
+"""As in ``ExitCode``, which may not be loaded yet."""
 
 
 def main() -> None:

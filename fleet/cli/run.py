@@ -54,6 +54,7 @@ def collect_hosts(
         report, code = asyncio.run(_run(settings, hosts, pack, db, state))
         _tell(report, out, form)
     except (StorageError, ReportError, OSError) as error:
+        log.info("the run was not finished: %s", error)
         if not state.bugs:
             raise
         click.echo(f"fleet: {error}", err=True)

@@ -52,7 +52,7 @@ class FileLock:
         if self._descriptor is not None:
             return
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, FILE_MODE)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
         except OSError as exc:
             raise StorageError(f"{self._path}: {exc.strerror}; let fleet write beside the database") from exc
         try:

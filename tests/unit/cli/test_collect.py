@@ -132,8 +132,10 @@ def test_a_bug_comes_before_a_failed_report(
         raise error
 
     monkeypatch.setattr(HtmlWriter, "write", fail)
-    arguments = ("collect", here, "--db", db, "--out", tmp_path / "out")
+    log = tmp_path / "fleet.log"
+    arguments = ("collect", here, "--db", db, "--out", tmp_path / "out", "--log-file", log)
     assert fleet(*arguments).code == 4
+    assert "the run was not finished: " in log.read_text()
 
     def err(*_: object) -> None:
         raise ZeroDivisionError

@@ -84,6 +84,16 @@ def test_two_names_of_one_file_are_one_database_to_the_lock(tmp_path: Path) -> N
     other.close()
 
 
+def test_a_lock_file_that_leads_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("my notes")
+    (tmp_path / "fleet.db.lock").symlink_to(tmp_path / "notes")
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    with pytest.raises(StorageError, match=r"fleet\.db\.lock: .*let fleet write beside"):
+        store.begin(RUN, [])
+    store.close()
+    assert (tmp_path / "notes").read_text() == "my notes"
+
+
 def test_reading_a_database_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"there is no database .*fleet collect INVENTORY` makes one"):
         open_existing(f"sqlite:///{tmp_path}/data/fleet.db")
