@@ -139,7 +139,7 @@ def built_collection(
         yield Collection(
             run=run,
             hosts=hosts,
-            visits=_visitors(hosts, settings.limits, plan, secrets, run.id),
+            visits=_visitors(settings, hosts, plan, secrets, run.id),
             digest=Digest(pack, plan, store.mask_key(), secrets, shared_secrets(hosts)),
             store=store,
             store_pool=store_pool,
@@ -150,18 +150,18 @@ def built_collection(
 
 
 def _visitors(
-    hosts: Sequence[Host], limits: Limits, plan: Plan, secrets: SecretReader, run_id: str
+    settings: CollectSettings, hosts: Sequence[Host], plan: Plan, secrets: SecretReader, run_id: str
 ) -> _Visitors:
     guard, clock = PasswordGuard(), SystemClock()
     return _Visitors(
         {
             connection: Visitor(
                 plan=plan,
-                transport=_transport(connection, limits),
+                transport=_transport(connection, settings),
                 secrets=secrets,
                 guard=guard,
                 clock=clock,
-                limits=limits,
+                limits=settings.limits,
                 run_id=run_id,
             )
             for connection in {host.connection for host in hosts}
@@ -169,14 +169,18 @@ def _visitors(
     )
 
 
-def _transport(connection: Connection, limits: Limits) -> Transport:
+def _transport(connection: Connection, settings: CollectSettings) -> Transport:
     if connection is Connection.LOCAL:
         from fleet.transport.local import LocalTransport
 
         return LocalTransport()
     from fleet.transport.ssh import SshTransport
 
-    return SshTransport(connect_s=limits.connect_s, agent_path=os.environ.get("SSH_AUTH_SOCK"))
+    return SshTransport(
+        connect_s=settings.limits.connect_s,
+        agent_path=os.environ.get("SSH_AUTH_SOCK"),
+        concurrency=settings.concurrency,
+    )
 
 
 def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plan: Plan) -> Run:

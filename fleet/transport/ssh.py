@@ -35,7 +35,7 @@ class SshTransport:
         concurrency: visits at once.
     """
 
-    def __init__(self, *, connect_s: float, agent_path: str | None, concurrency: int = 100) -> None:
+    def __init__(self, *, connect_s: float, agent_path: str | None, concurrency: int) -> None:
         self._connect_s = connect_s
         self._agent_path = agent_path
         self._resolver = Resolver(LOOKUPS_PER_VISIT * concurrency)

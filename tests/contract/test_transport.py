@@ -140,7 +140,7 @@ def session(request: pytest.FixtureRequest, server: Server) -> Open:
         return lambda: opened(
             LocalTransport(), Host(name="here", address="here", connection=Connection.LOCAL)
         )
-    return lambda: opened(SshTransport(connect_s=10, agent_path=None), server.host())
+    return lambda: opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), server.host())
 
 
 async def whole(read: Callable[[int], Awaitable[bytes]]) -> bytes:
@@ -190,7 +190,7 @@ class TestEveryTransport:
 
 class TestSsh:
     async def told(self, host: Host, *, password: str = "", limits: Limits | None = None) -> HostError:
-        transport = SshTransport(connect_s=10, agent_path=None)
+        transport = SshTransport(connect_s=10, agent_path=None, concurrency=1)
         with pytest.raises(HostError) as caught:
             async with opened(transport, host, limits, password):
                 raise AssertionError("it logged in")
@@ -228,9 +228,9 @@ class TestSsh:
     async def test_a_new_host_is_written_down_where_that_is_wanted(self, server: Server) -> None:
         (server.folder / "known_hosts").unlink()
         host = server.host(host_key_policy=HostKeyPolicy.ACCEPT_NEW)
-        async with opened(SshTransport(connect_s=10, agent_path=None), host):
+        async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host):
             pass
-        async with opened(SshTransport(connect_s=10, agent_path=None), server.host()):
+        async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), server.host()):
             pass
 
     async def test_a_refused_key(self, server: Server) -> None:
@@ -245,7 +245,7 @@ class TestSsh:
 
     async def test_a_right_password(self, server: Server) -> None:
         host = server.host(key_file=None, password=PASSWORD)
-        async with opened(SshTransport(connect_s=10, agent_path=None), host, password="right"):
+        async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host, password="right"):
             pass
 
     async def test_no_key_to_offer(self, server: Server) -> None:
