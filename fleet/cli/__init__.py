@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
+# As in ExitCode, which may not be loaded yet.
 INTERRUPTED = 130
-"""As in ``ExitCode``, which may not be loaded yet."""
+BUG = 70
 
 
 def main() -> None:
@@ -18,4 +20,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("fleet: interrupted\n")
         code = INTERRUPTED
+    except Exception:  # noqa: BLE001  # Python would end with 1, which speaks of hosts here
+        traceback.print_exc()
+        code = BUG
     sys.exit(code)

@@ -13,14 +13,16 @@ from tests.unit.cli.conftest import Fleet
 
 DEAR = ("sqlalchemy", "asyncssh", "jinja2", "rich", "alembic", "psycopg")
 
-# Raises the interrupt in the moment in which a module is looked for.
-INTERRUPTED = """
+# Something happens in the moment in which a module is looked for.
+FAILING = """
 import os, signal, sys
-wanted = sys.argv[1]
+wanted, what = sys.argv[1:]
 class Finder:
     def find_spec(self, name, path, target=None):
-        if name == wanted:
+        if name == wanted and what == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
+        elif name == wanted:
+            raise ZeroDivisionError
 sys.meta_path.insert(0, Finder())
 from fleet.cli import main
 sys.argv = ["fleet", "runs"]
@@ -53,11 +55,19 @@ def test_a_call_loads_no_library_that_it_does_not_need(words: list[str]) -> None
 @pytest.mark.parametrize("module", ["click", "fleet.cli.reports", "sqlalchemy"])
 def test_an_interrupt_while_the_program_loads_is_one_line_and_130(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True, check=False
+        [sys.executable, "-c", FAILING, module, "interrupt"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.splitlines()[-1] == "fleet: interrupted"
     assert "Traceback" not in done.stderr
+
+
+def test_a_bug_of_the_program_is_its_traceback_and_70() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, "sqlalchemy", "bug"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (70, "")
+    assert done.stderr.endswith("ZeroDivisionError\n")
 
 
 def test_the_list_of_commands_says_whole_sentences(fleet: Fleet) -> None:
