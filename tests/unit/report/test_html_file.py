@@ -49,6 +49,8 @@ def test_the_first_screen_needs_no_script() -> None:
     assert "33 of 38 hosts were observed. Nothing is known about the other 5." in page
     assert "db[01-04], web[11-13]" in page
     assert page.index("himds is not running") < page.index("Failed to create resource")
+    titles = ("<h1", "Can this run be trusted?", "What is wrong", "Not observed, and why")
+    assert sorted(titles, key=page.index) == list(titles)
     assert "gone[0-2]" in page
 
 
