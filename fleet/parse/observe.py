@@ -79,6 +79,8 @@ def observe_texts(
             agent = shown.state
             found = _by_role((*services_from_show(shown.block), *found))
             facts += _agent_facts(agent, True if agent.status else None, path)
+        elif _is_there(_himds(found)):
+            facts.append(Fact(name="agent.installed", value="yes", source=path))
         services = _by_role((*found, *services))
         facts += [*_service_facts(found, path), *_version_facts(rest, path)]
         facts += _config_facts(rest, path) if agents.CONFIG_HEAD in rest else ()
@@ -113,6 +115,10 @@ def _active_units(known: Mapping[str, Capture]) -> Iterator[Service]:
 
 def _himds(services: Iterable[Service]) -> Service | None:
     return next((service for service in services if service.name == "himds"), None)
+
+
+def _is_there(service: Service | None) -> bool:
+    return service is not None and service_state(service) not in ("absent", "unknown")
 
 
 def _has_himds(services: Iterable[Service]) -> bool:

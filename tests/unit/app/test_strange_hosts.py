@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fleet.app.classify_files import classify_paths
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
 from fleet.classify.rank import rank
@@ -168,6 +169,23 @@ def test_services_without_their_program_are_not_no_agent(state: bytes) -> None:
     verdict = verdict_on(agent_version=GONE, agent_show=GONE, services=(0, units, b""))
     assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)
     assert "failed to run command 'azcmagent'" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        (
+            b"Status   Name    DisplayName\n------   ----    -----------\nStopped  himds   Azure\n",
+            ["service-himds-down"],
+        ),
+        (b"Id=himdsd.service\nLoadState=loaded\nActiveState=failed\n", ["service-himds-down"]),
+        (b"Id=himdsd.service\nLoadState=not-found\nActiveState=inactive\n", []),
+        (b"Status   Name    DisplayName\n------   ----    -----------\nRunning  himds   Azure\n", []),
+    ],
+)
+def test_a_list_of_services_alone(text: bytes, rules: list[str]) -> None:
+    (result,) = classify_paths(["-"], PACK, stdin=text)
+    assert [finding.rule for finding in result.findings] == rules
 
 
 def test_files_that_do_not_exist_were_looked_for() -> None:

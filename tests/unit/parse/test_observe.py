@@ -274,6 +274,7 @@ azcmagent version  1.40.02664.1629
 """
     facts = _facts(observe_texts([("t", text.replace(b"\n", b"\r\n"))], ANCHORS))
     assert facts == {
+        "agent.installed": "yes",
         "service.himds.state": "stopped",
         "service.gcad.state": "running",
         "agent.version": "1.40.02664.1629",
