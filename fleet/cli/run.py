@@ -31,6 +31,7 @@ from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import RunReport
 from fleet.model.words import ExitCode, Word
+from fleet.report.groups import count_hosts
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +89,9 @@ async def _run(
 
     with built_collection(settings, hosts, pack, db) as collection:
         log.info(
-            "run %s begins: %d hosts, %d at once, inventory %s",
+            "run %s begins: %s, %d at once, inventory %s",
             collection.run.id,
-            len(hosts),
+            count_hosts(len(hosts)),
             settings.concurrency,
             settings.inventory,
         )

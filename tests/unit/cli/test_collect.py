@@ -86,7 +86,7 @@ def test_a_run_is_logged_and_everything_it_makes_is_the_owners_alone(
     assert done.code in (1, 3)
     lines = log.read_text().splitlines()
     begins, ends = lines[0], lines[-1]
-    run = re.search(r"INFO run (\S+) begins: 1 hosts?, 7 at once", begins)
+    run = re.search(r"INFO run (\S+) begins: 1 host, 7 at once", begins)
     assert run
     assert f"run {run[1]} ended: " in ends
     assert ends.endswith(f"exit code {done.code}")
