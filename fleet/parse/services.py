@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from fleet.model.observation import Service
 from fleet.parse.documents import json_objects
-from fleet.parse.text import decode, to_number, to_utf8
+from fleet.parse.text import clean, decode, to_number, to_utf8
 
 ROLES = {
     "himdsd": "himds",
@@ -57,7 +57,7 @@ def service_state(service: Service) -> str:
 def services_from_show(data: bytes) -> tuple[Service, ...]:
     """The services in what ``azcmagent show`` printed, text or JSON, in the words of either system."""
     for document in json_objects(decode(data)):
-        entries = document.members.get("services")
+        entries = _folded(document.members).get("services")
         if isinstance(entries, list):
             return tuple(_from_json(entries))
     found = (_SHOWN.match(line) for line in decode(to_utf8(data[: 1 << 16])).splitlines())
@@ -114,12 +114,19 @@ def _since(word: dict[str, str]) -> datetime | None:
         return None
 
 
-def _from_json(entries: Iterable[object]) -> Iterable[Service]:
+def _from_json(entries: Iterable[object]) -> Iterator[Service]:
     for entry in entries:
         if isinstance(entry, dict):
-            name, status = entry.get("serviceName"), entry.get("status")
-            if isinstance(name, str) and isinstance(status, str) and name.lower() in ROLES:
-                yield _shown(name, status)
+            fields = _folded(entry)
+            name, status = fields.get("servicename"), fields.get("status")
+            if isinstance(name, str) and isinstance(status, str):
+                unit = clean(name).removesuffix(".service")
+                if unit.lower() in ROLES:
+                    yield _shown(unit, clean(status))
+
+
+def _folded(members: Mapping[str, object]) -> dict[str, object]:
+    return {key.lower(): value for key, value in members.items()}
 
 
 def _shown(unit: str, status: str) -> Service:

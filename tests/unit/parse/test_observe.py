@@ -304,6 +304,16 @@ def test_files() -> None:
     assert [log.source for log in observation.logs if log.records] == ["a.log"]
 
 
+def test_keys_of_any_case() -> None:
+    shown = {
+        "STATUS": "Expired",
+        "AgentVersion": "1.2.3",
+        "Services": [{"ServiceName": "HIMDS", "Status": "Stopped"}],
+    }
+    facts = _facts(observe_texts([("t", json.dumps(shown).encode())], ANCHORS))
+    assert (facts["agent.status"], facts["service.himds.state"]) == ("Expired", "stopped")
+
+
 NOISE = 'level=debug msg="got {x} for {"status": "ok"}"\n{"status": "Failed", "code": 1}\n'
 
 
