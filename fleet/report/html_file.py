@@ -17,7 +17,7 @@ from fleet.model.words import Observed, Word
 from fleet.report.files import save_files
 from fleet.report.groups import cause_groups, count_hosts, fold_hosts, gap_groups
 from fleet.report.payload import Payload
-from fleet.report.telling import place
+from fleet.report.telling import during, place
 from fleet.report.text import clean, format_seconds, format_utc
 
 _BAR_WIDTH = 1000
@@ -45,7 +45,7 @@ def render_html(report: RunReport) -> str:
     script = _source(page, "report.js")
     payload = Payload(report)
     return page.get_template("report.html.j2").render(
-        run=report.run,
+        during=during,
         title=f"fleet report {clean(report.run.id)}",
         facts=tuple(_facts(report.run)),
         trust=_trust(report),

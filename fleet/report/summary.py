@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fleet.model.report import Run, RunReport
 from fleet.model.words import Observed, Word
 from fleet.report.groups import CauseGroup, GapGroup, cause_groups, count_hosts, fold_hosts, gap_groups
+from fleet.report.telling import during
 from fleet.report.text import clean, format_seconds, wrap
 
 _INDENT = "    "
@@ -50,10 +51,10 @@ def _cause(group: CauseGroup, width: int) -> list[str]:
 
 
 def _gap(group: GapGroup, width: int) -> list[str]:
-    phase = f" during {group.phase}" if group.phase else ""
+    phase = during(group.reason, group.phase)
     said = f"{group.message.rstrip('.')}." if group.message else ""
     return _block(
-        f"not observed, {group.reason}{phase}", group.hosts, f"{said} {group.action}".strip(), width
+        f"not observed, {group.reason} {phase}".rstrip(), group.hosts, f"{said} {group.action}".strip(), width
     )
 
 

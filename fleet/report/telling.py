@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult
+from fleet.model.words import Phase, Reason
 
 SUCCESS_CODE = "AZCM0000"
 
@@ -20,6 +21,11 @@ def telling_line(finding: Finding) -> Evidence | None:
     """
     lines = (line for line in reversed(finding.evidence) if line.line)
     return next((line for line in lines if not finding.code or finding.code not in line.text), None)
+
+
+def during(reason: Reason | None, phase: Phase | None) -> str:
+    """``during handshake``; empty without a phase, or where the reason says the same word."""
+    return f"during {phase}" if phase and phase.value != reason else ""
 
 
 def place(evidence: Evidence) -> str:

@@ -11,7 +11,7 @@ from fleet.model.finding import Finding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.words import Observed, State, Word
-from fleet.report.telling import place, told_findings
+from fleet.report.telling import during, place, told_findings
 
 REPLACEMENT = "\ufffd"
 NEWLINE = " ⏎ "
@@ -113,8 +113,7 @@ def verdict_words(verdict: Verdict) -> str:
     """``FAILING``, ``HEALTHY (observed in part)``, ``NOT OBSERVED: auth during handshake``."""
     words = verdict.word.value.replace("_", " ")
     if verdict.word is Word.NOT_OBSERVED:
-        phase = f" during {verdict.phase}" if verdict.phase else ""
-        return f"{words}: {verdict.reason}{phase}"
+        return f"{words}: {verdict.reason} {during(verdict.reason, verdict.phase)}".rstrip()
     return f"{words} (observed in part)" if verdict.observed is Observed.PARTIAL else words
 
 

@@ -28,8 +28,10 @@
   const verdictName = (host) => host.word.replace("_", " ");
   const instant = (seconds) => seconds === null ? "" : new Date(seconds * 1000).toISOString().replace(".000Z", "Z");
   const agent = (host) => [host.status, host.version].filter(Boolean).join(" ");
+  const whyUnseen = (host) => host.reason
+    + (host.phase && host.phase !== host.reason ? " during " + host.phase : "");
   const why = (host) => host.rule ? host.rule.label + " " + host.rule.title
-    : [host.reason, host.phase && "during " + host.phase].filter(Boolean).join(" ");
+    : whyUnseen(host);
 
   const columns = [
     { head: "Host", look: "c-host", key: (h) => h.name },
@@ -163,7 +165,7 @@
     const facts = make("dl");
     const fact = (name, value) => { if (value) facts.append(make("dt", "", name), make("dd", "", value)); };
     fact("Verdict", verdictName(host) + (host.observed === "partial" ? ", observed in part" : ""));
-    fact("Why", host.reason && [host.reason, host.phase && "during " + host.phase].filter(Boolean).join(" "));
+    fact("Why", whyUnseen(host));
     fact("Message", host.message);
     if (host.action) facts.append(make("dt", "", "Next"), prose(make("dd"), host.action));
     fact("Address", host.address + " by " + host.connection);

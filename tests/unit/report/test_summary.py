@@ -40,6 +40,11 @@ def test_nothing_observed_never_reads_like_success() -> None:
     assert "which did not end" in shown
 
 
+def test_a_reason_that_is_also_the_phase_is_said_once() -> None:
+    shown = render_summary(make_report([make_unseen("b", Reason.AUTH, Phase.AUTH, "refused")]))
+    assert "not observed, auth, 1 host: b" in shown
+
+
 def test_healthy_hosts_do_not_hide_the_unseen() -> None:
     unseen = make_unseen("b", Reason.AUTH, Phase.AUTH, "refused")
     shown = render_summary(make_report([make_result("a", Word.HEALTHY), unseen]))
