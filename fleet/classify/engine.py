@@ -11,7 +11,7 @@ from fleet.classify.evidence import make_evidence
 from fleet.classify.patterns import Matcher, compile_pattern
 from fleet.classify.survival import state_of
 from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
-from fleet.model.observation import Log, LogRecord, Observation
+from fleet.model.observation import Level, Log, LogRecord, Observation
 from fleet.model.pack import OTHER, Pack, Rule
 from fleet.model.words import State
 
@@ -55,14 +55,24 @@ class Classifier:
         """At most one finding for each rule and state, in no promised order."""
         hits: dict[tuple[str, State], tuple[Rule, list[_Hit]]] = {}
         for log in observation.logs:
-            for record in log.records:
-                for rule in self._matches(record):
-                    if _applies(rule, observation):
-                        state, at = state_of(record, log, observation.agent)
-                        _, found = hits.setdefault((rule.id, state), (rule, []))
-                        found.append(_Hit(log=log, record=record, at=at))
+            for record, rule in self._matched(log):
+                if _applies(rule, observation):
+                    state, at = state_of(record, log, observation.agent)
+                    _, found = hits.setdefault((rule.id, state), (rule, []))
+                    found.append(_Hit(log=log, record=record, at=at))
         from_logs = [_log_finding(rule, state, found) for (_, state), (rule, found) in hits.items()]
         return (*from_logs, *self._state_findings(observation))
+
+    def _matched(self, log: Log) -> Iterator[tuple[LogRecord, Rule]]:
+        explained: set[int | None] = set()
+        for record in log.records:
+            for rule in self._matches(record):
+                explained.add(record.run)
+                yield record, rule
+        other = self._outcomes.get(OTHER)
+        for record in log.records:
+            if other is not None and record.level is Level.FATAL and record.run not in explained:
+                yield record, other
 
     def _matches(self, record: LogRecord) -> Iterator[Rule]:
         outcome = self._outcomes.get(record.code, self._outcomes.get(OTHER)) if record.code else None

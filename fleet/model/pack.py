@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fleet.model.words import OS, Severity
 
-OTHER = "any other code"
+OTHER = "anything else"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. Exactly one of ``outcome`` (an AZCM code, or ``OTHER`` for those without a rule of their
-    own), ``messages`` and ``conditions`` is set."""
+    """One rule. Exactly one of ``outcome`` (an AZCM code, or ``OTHER`` for every failure that no
+    other rule describes), ``messages`` and ``conditions`` is set."""
 
     id: str
     version: int
