@@ -37,6 +37,8 @@ _DENIED_IN_OUTPUT = re.compile(
     rb"insufficient permissions|must be root|^sudo: (?!.*command not found)", re.IGNORECASE | re.MULTILINE
 )
 _CANNOT_EXECUTE = 126
+# The year 5138: later than any clock that is merely wrong, earlier than the end of datetime.
+_MAX_EPOCH_DIGITS = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ def find_header(data: bytes, nonce: str) -> Header | None:
     epoch = words[1] if len(words) > 1 else b""
     return Header(
         is_gzip=words[:1] == [b"gzip"],
-        epoch_s=int(epoch) if epoch.isdigit() and len(epoch) < 16 else None,
+        epoch_s=int(epoch) if epoch.isdigit() and len(epoch) <= _MAX_EPOCH_DIGITS else None,
         end=stop + 1,
     )
 

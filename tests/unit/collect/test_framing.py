@@ -114,6 +114,13 @@ def test_the_header_is_found_behind_a_talkative_shell() -> None:
     assert (header.is_gzip, header.epoch_s, data[header.end :]) == (True, 1700000000, b"rest")
 
 
+def test_a_clock_beyond_all_time_is_none() -> None:
+    for said, epoch in ((b"99999999999", 99999999999), (b"999999999999", None), (b"x", None)):
+        header = find_header(NONCE.encode() + b" FLEET1 plain " + said + b"\n", NONCE)
+        assert header is not None
+        assert header.epoch_s == epoch
+
+
 def test_a_bomb_is_bounded() -> None:
     assert len(inflate(gzip.compress(b"\0" * 10_000_000), limit=1000)) == 1000
 
