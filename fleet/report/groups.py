@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fleet.app.judge import ACTIONS
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
-from fleet.model.words import Phase, Reason, Severity, Word
+from fleet.model.words import Phase, Reason, Severity, State, Word
 from fleet.parse.nodeset import fold
 from fleet.report.telling import telling_line
 from fleet.report.text import clean
 
 MAX_MESSAGES = 5
+MAX_PRINTED = 3
 MAX_FOLDED = 1000
 
 
@@ -23,8 +24,9 @@ MAX_FOLDED = 1000
 class CauseGroup:
     """Hosts that fail or degrade for one cause, with its one next action.
 
-    ``severity`` is None where no finding says why. ``example`` is a line that shows it and ``example_host``
-    whose it is; None and "" where the cause's own words say as much.
+    ``severity`` is None where no finding says why. ``printed`` are the codes the agent printed on these hosts
+    where the cause has none of its own, the most frequent first. ``example`` is a line that shows it and
+    ``example_host`` whose it is; None and "" where the cause's own words say as much.
     """
 
     key: tuple[Word, str, str]
@@ -37,6 +39,7 @@ class CauseGroup:
     cause: str
     action: str
     hosts: tuple[str, ...]
+    printed: tuple[str, ...] = ()
     example: Evidence | None = None
     example_host: str = ""
 
@@ -82,9 +85,20 @@ def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
         cause=clean(cause.cause) if cause else "",
         action=next_action(verdict.action, cause),
         hosts=tuple(clean(result.host.name) for result in results),
+        printed=() if cause is None or cause.code else _printed(results),
         example=example,
         example_host=clean(results[0].host.name) if example else "",
     )
+
+
+def _printed(results: Iterable[HostResult]) -> tuple[str, ...]:
+    codes = Counter(
+        clean(finding.code)
+        for result in results
+        for finding in result.findings
+        if finding.code and finding.state is State.ACTIVE and finding.severity is not Severity.INFO
+    )
+    return tuple(code for code, _ in codes.most_common(MAX_PRINTED))
 
 
 def next_action(action: str, cause: Finding | None) -> str:

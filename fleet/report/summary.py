@@ -47,7 +47,8 @@ def _none_of(total: int) -> str:
 
 def _cause(group: CauseGroup, width: int) -> list[str]:
     mark = "warning: " if group.word is Word.DEGRADED else ""
-    return _block(f"{mark}{group.label} {group.title}", group.hosts, group.action, width)
+    codes = f" ({', '.join(group.printed)})" if group.printed else ""
+    return _block(f"{mark}{group.label} {group.title}{codes}", group.hosts, group.action, width)
 
 
 def _gap(group: GapGroup, width: int) -> list[str]:

@@ -12,7 +12,7 @@ def test_causes_lead_then_warnings_then_gaps_then_counts() -> None:
     shown = render_summary(varied_report())
     cause = "AZCM0042 Failed to create resource, 7 hosts: db[01-04], web[11-13]\n    Give the principal"
     places = [
-        shown.index("service-himds-stopped himds is not running, 2 hosts: web[20-21]"),
+        shown.index("service-himds-stopped himds is not running (AZCM0042), 2 hosts: web[20-21]"),
         shown.index(cause),
         shown.index("warning: agent-expires-soon Agent expires soon, 3 hosts"),
         shown.index("not observed, unreachable during connect, 3 hosts"),
