@@ -51,6 +51,7 @@ def out(demo: tuple[Path, str]) -> Path:
 
 def plain(text: str, folder: str) -> str:
     """The text without what two runs differ in, on one line because a path's length moves line breaks."""
+    text = " ".join(text.split())
     for pattern, word in (
         (re.escape(folder), "OUT"),
         (r"\d{8}T\d{6}-[0-9a-f]{8}", "RUN"),
@@ -58,7 +59,7 @@ def plain(text: str, folder: str) -> str:
         (r"\d+\.\d s\b", "TIME"),
     ):
         text = re.sub(pattern, word, text)
-    return " ".join(text.split())
+    return text
 
 
 def steady(value: Any, folder: str, key: str = "") -> Any:
