@@ -16,11 +16,13 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Installed with hashes; the build back end comes from the lock too, so nothing unpinned is fetched.
+# Installed with hashes; the build back end comes from the lock too, so nothing unpinned is fetched. Compiled here:
+# where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would compile the libraries anew.
 .venv/ready: requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 .venv/lib fleet
 	touch $@
 
 # One run of the demo into reports/sample, the README's output and the README's picture.
