@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from fleet.errors import HostError
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Phase, Word
-from fleet.ports import Guard, Phases, Secrets, Session
+from fleet.ports import Guard, Phases, Process, Secrets, Session
 
 
 class FakeSecrets:
@@ -40,6 +41,52 @@ class FakeTransport:
             await asyncio.Event().wait()
             raise AssertionError
         raise error
+
+
+class AnsweringTransport:
+    """Every host answers the visit with these texts by item, all else empty."""
+
+    def __init__(self, texts: Mapping[str, bytes]) -> None:
+        self._texts = dict(texts)
+
+    async def open(self, host: Host, secrets: Secrets, guard: Guard, phases: Phases) -> Session:
+        return _AnsweringSession(self._texts)
+
+
+class _AnsweringSession:
+    def __init__(self, texts: Mapping[str, bytes]) -> None:
+        self._texts = texts
+
+    async def start(self, command: str) -> Process:
+        nonce, items = command.split(" ")[4].encode(), [word.split(":")[0] for word in command.split(" ")[6:]]
+        frames = [
+            b"\n%s begin %s user\n%s\n%s end %s 0\n"
+            % (nonce, item.encode(), self._texts.get(item, b""), nonce, item.encode())
+            for item in items
+        ]
+        body = b"".join(frames) + b"\n%s done %d\n" % (nonce, len(items))
+        return _AnsweringProcess(b"\n%s FLEET1 gzip 1700000000\n" % nonce + gzip.compress(body))
+
+    async def close(self) -> None:
+        pass
+
+
+class _AnsweringProcess:
+    def __init__(self, answer: bytes) -> None:
+        self._left = answer
+
+    async def write(self, data: bytes) -> None:
+        pass
+
+    def write_eof(self) -> None:
+        pass
+
+    async def read(self, limit: int) -> bytes:
+        part, self._left = self._left[:limit], self._left[limit:]
+        return part
+
+    async def read_stderr(self, limit: int) -> bytes:
+        return b""
 
 
 class FakeStore:

@@ -14,13 +14,17 @@ from typing import Protocol
 from fleet.app.digest import Digest, Judged
 from fleet.app.exit_code import Stopped
 from fleet.collect.deadlines import PhaseClock
-from fleet.collect.visit import Visitor
+from fleet.collect.visit import Answer, Visitor
 from fleet.model.host import Host
 from fleet.model.report import HostResult, Run, Verdict
+from fleet.model.visit import Visit
 from fleet.model.words import Observed, Reason, Word
 from fleet.ports import Store
 
 BATCH = 100
+QUICK_BYTES = 1 << 20
+"""What is judged on the spot, within some 15 ms: to share the interpreter's lock with a second thread would
+cost the loop more. A larger answer must not hold up the others."""
 LINGER_S = 0.25
 """How long a result may wait for others to be stored with it."""
 GRACE_S = 3.0
@@ -155,8 +159,16 @@ class Collection:
             state.in_flight[host.name] = clock
 
         visit, answer = await self.visits.visitor(host).visit(host, watch)
+        if answer is None:
+            return self.digest.judge(host, visit)
+        plain = answer.plain(QUICK_BYTES + 1)
+        if len(plain) <= QUICK_BYTES:
+            return self.digest.judge(host, visit, answer, plain)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.judge_pool, self.digest.judge, host, visit, answer)
+        return await loop.run_in_executor(self.judge_pool, self._judge_large, host, visit, answer)
+
+    def _judge_large(self, host: Host, visit: Visit, answer: Answer) -> Judged:
+        return self.digest.judge(host, visit, answer, answer.plain())
 
     async def _write(self, queue: asyncio.Queue[Judged | None]) -> None:
         loop = asyncio.get_running_loop()

@@ -34,7 +34,7 @@ class Judged:
 
 
 class Digest:
-    """Judges visits with one pack. CPU only: runs in a thread of its own, one visit at a time."""
+    """Judges visits with one pack. CPU only; may be used by several threads at once."""
 
     def __init__(
         self, pack: Pack, plan: Plan, mask_key: bytes, secrets: Secrets, shared: frozenset[SecretRef]
@@ -48,11 +48,11 @@ class Digest:
         self._classifier = Classifier(pack)
         self._anchors = Anchors(self._classifier.anchors)
 
-    def judge(self, host: Host, visit: Visit, answer: Answer | None) -> Judged:
-        """The host's result; whatever came is judged, also after a failure."""
+    def judge(self, host: Host, visit: Visit, answer: Answer | None = None, plain: bytes = b"") -> Judged:
+        """The host's result from the answer and its plain text; what came is judged, also after a failure."""
         mask = self._mask_for(host)
         if answer is not None:
-            visit = open_answer(visit, answer, self._plan, mask)
+            visit = open_answer(visit, answer, plain, self._plan, mask)
         if visit.failure is not None:
             # It may quote the host.
             message = mask(visit.failure.message.encode("utf-8", "replace")).decode("utf-8", "replace")

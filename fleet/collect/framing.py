@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.model.pack import Item
@@ -49,6 +49,20 @@ class Header:
     is_gzip: bool
     epoch_s: int | None
     end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """The rest of a frame line behind its nonce, with its newline, and the bytes up to the next frame."""
+
+    line: bytes
+    data: bytes
+
+    def masked(self, mask: Callable[[bytes], bytes]) -> Section:
+        """With ``mask`` applied to the data, never to the frame line: a secret may be a word of it. The same
+        object when nothing was masked."""
+        masked = mask(self.data)
+        return self if masked is self.data else Section(line=self.line, data=masked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,37 +120,43 @@ def deflate(data: bytes) -> bytes:
     return engine.compress(data) + engine.flush()
 
 
-def mask_sections(plain: bytes, nonce: str, mask: Callable[[bytes], bytes]) -> bytes:
-    """``plain`` with ``mask`` applied to what stands between the frame lines, never to a frame line: a secret
-    may be a word of it, or look as if it went on over it. The same object when nothing was masked."""
+def split_sections(plain: bytes, nonce: str) -> tuple[Section, ...]:
+    """The answer at its frame lines; the first section is what came before any of them."""
     mark = _mark(nonce)
-    pieces = plain.split(mark)
-    masked = [mask(pieces[0]), *(_mask_section(piece, mask) for piece in pieces[1:])]
-    if all(new is old for new, old in zip(masked, pieces, strict=True)):
-        return plain
-    return mark.join(masked)
+    end = _find(plain, mark, 0)
+    found = [Section(line=b"", data=plain[:end])]
+    while end < len(plain):
+        start = end + len(mark)
+        end = _find(plain, mark, start)
+        line_end = plain.find(b"\n", start, end) + 1 or end
+        # Each byte is copied once: an answer has a megabyte of log and more.
+        found.append(Section(line=plain[start:line_end], data=plain[line_end:end]))
+    return tuple(found)
 
 
-def _mask_section(piece: bytes, mask: Callable[[bytes], bytes]) -> bytes:
-    line, end, rest = piece.partition(b"\n")
-    masked = mask(rest)
-    return piece if masked is rest else line + end + masked
+def _find(plain: bytes, mark: bytes, start: int) -> int:
+    at = plain.find(mark, start)
+    return len(plain) if at < 0 else at
+
+
+def join_sections(sections: Iterable[Section], nonce: str) -> bytes:
+    """What :func:`split_sections` took apart."""
+    return _mark(nonce).join(section.line + section.data for section in sections)
 
 
 def _mark(nonce: str) -> bytes:
     return f"\n{nonce} ".encode()
 
 
-def parse_frames(plain: bytes, nonce: str, items: Mapping[str, Item]) -> Frames:
-    """The captures in ``plain``; unknown items and broken frames are left out, nothing raises."""
+def parse_frames(sections: Sequence[Section], items: Mapping[str, Item]) -> Frames:
+    """The captures in an answer; unknown items and broken frames are left out, nothing raises."""
     captures: list[Capture] = []
     opened: tuple[str, Privilege] | None = None
     body = b""
     complete = False
     seen = 0
-    for piece in plain.split(_mark(nonce))[1:]:
-        line, _, rest = piece.partition(b"\n")
-        words = line.decode("ascii", "replace").split(" ")
+    for section in sections[1:]:
+        words, rest = section.line.decode("ascii", "replace").rstrip("\n").split(" "), section.data
         match words:
             case ["begin", name, privilege] if name in items and privilege in _PRIVILEGES:
                 opened, body = (name, Privilege(privilege)), rest

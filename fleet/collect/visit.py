@@ -12,7 +12,16 @@ from datetime import UTC, datetime
 
 from fleet.collect.become import become_root
 from fleet.collect.deadlines import Limits, PhaseClock
-from fleet.collect.framing import Header, deflate, find_header, inflate, mask_sections, parse_frames
+from fleet.collect.framing import (
+    MAX_PLAIN_BYTES,
+    Header,
+    deflate,
+    find_header,
+    inflate,
+    join_sections,
+    parse_frames,
+    split_sections,
+)
 from fleet.collect.plan import Plan
 from fleet.errors import (
     AuthError,
@@ -54,6 +63,12 @@ class Answer:
     data: bytes
     header: Header | None
     offset_s: float | None
+
+    def plain(self, limit: int = MAX_PLAIN_BYTES) -> bytes:
+        """The framed text, decompressed as far as it goes, at most ``limit`` bytes."""
+        if self.header is None:
+            return b""
+        return inflate(self.data, limit) if self.header.is_gzip else self.data[:limit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,16 +218,19 @@ def _shown(said: bytes) -> str:
     return "".join(char if char.isprintable() else " " for char in text) or "it said nothing"
 
 
-def open_answer(visit: Visit, answer: Answer, plan: Plan, mask: Callable[[bytes], bytes]) -> Visit:
-    """Mask an answer and take it apart: CPU only, for a thread of its own, total over what hosts send."""
+def open_answer(
+    visit: Visit, answer: Answer, plain: bytes, plan: Plan, mask: Callable[[bytes], bytes]
+) -> Visit:
+    """Mask the answer's plain text and take it apart: CPU only, total over what hosts send."""
     if answer.header is None:
         return visit
-    plain = inflate(answer.data) if answer.header.is_gzip else answer.data
-    masked = mask_sections(plain, answer.nonce, mask)
-    frames = parse_frames(masked, answer.nonce, {item.name: item for item in plan.items})
+    sections = split_sections(plain, answer.nonce)
+    masked = tuple(section.masked(mask) for section in sections)
+    frames = parse_frames(masked, {item.name: item for item in plan.items})
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.
-    as_it_came = masked is plain and answer.header.is_gzip
-    stored = answer.data if as_it_came else deflate(masked)
+    untouched = all(new is old for new, old in zip(masked, sections, strict=True))
+    as_it_came = untouched and answer.header.is_gzip
+    stored = answer.data if as_it_came else deflate(join_sections(masked, answer.nonce))
     return replace(
         visit,
         captures=frames.captures,

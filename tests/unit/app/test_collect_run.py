@@ -21,7 +21,8 @@ from fleet.model.host import Host, SecretRef
 from fleet.model.report import Run
 from fleet.model.words import CheckMode, Phase, Reason, Word
 from fleet.packs.load import load_pack
-from tests.fakes import FakeClock, FakeSecrets, FakeStore, FakeTransport, raises
+from fleet.ports import Transport
+from tests.fakes import AnsweringTransport, FakeClock, FakeSecrets, FakeStore, FakeTransport, raises
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PACK = load_pack()
@@ -52,7 +53,7 @@ def hosts(count: int, password: SecretRef | None = None) -> tuple[Host, ...]:
 def collection(
     pool: ThreadPoolExecutor,
     chosen: tuple[Host, ...],
-    transport: FakeTransport,
+    transport: Transport,
     store: FakeStore,
     secrets: FakeSecrets,
 ) -> Collection:
@@ -148,3 +149,13 @@ def test_the_runs_secrets_are_looked_for_everywhere() -> None:
     found = shared_secrets(many + often)
     assert len(found) == 256
     assert refs[-1] in found
+
+
+@pytest.mark.parametrize("lines", [10, 40_000], ids=["quick", "large"])
+async def test_an_answer_of_any_size_is_judged(pool: ThreadPoolExecutor, lines: int) -> None:
+    log = b'time="2026-01-02T03:00:00Z" level=info msg="Heartbeat sent"\n' * lines
+    store = FakeStore()
+    transport = AnsweringTransport({"log.azcmagent": log, "host.os-release": b'PRETTY_NAME="Debian 12"\n'})
+    made = collection(pool, hosts(2), transport, store, FakeSecrets())
+    await made.collect(RunState(selected=2))
+    assert [result.os_name for result in store.results.values()] == ["Debian 12"] * 2

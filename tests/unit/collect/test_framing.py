@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable, Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.collect.framing import find_header, inflate, mask_sections, parse_frames
+from fleet.collect.framing import Frames, find_header, inflate, join_sections, parse_frames, split_sections
 from fleet.model.pack import Item
 from fleet.model.words import Privilege
 from fleet.parse.mask import Masker
@@ -25,9 +26,15 @@ def frames(*lines: bytes) -> bytes:
     return b"".join(b"\n" + NONCE.encode() + b" " + line for line in lines)
 
 
+def parse(
+    plain: bytes, items: Mapping[str, Item] = ITEMS, mask: Callable[[bytes], bytes] = lambda data: data
+) -> Frames:
+    return parse_frames([section.masked(mask) for section in split_sections(plain, NONCE)], items)
+
+
 def test_a_whole_answer() -> None:
     plain = frames(b"begin log root\nabc\n", b"end log 0\nwarned", b"skip show connected\n", b"done 2\n")
-    parsed = parse_frames(plain, NONCE, ITEMS)
+    parsed = parse(plain)
     assert parsed.complete
     log, show = parsed.captures
     assert (log.data, log.exit_code, log.privilege, log.cut) == (b"abc\n", 0, Privilege.ROOT, False)
@@ -39,34 +46,34 @@ def test_a_cut_keeps_the_wanted_end() -> None:
     plain = frames(
         b"begin log user\n123456789", b"end log 0\n", b"begin show user\n123456789", b"end show 0\n"
     )
-    log, show = parse_frames(plain, NONCE, ITEMS).captures
+    log, show = parse(plain).captures
     assert (log.data, log.cut) == (b"23456789", True)
     assert (show.data, show.cut) == (b"12345678", True)
 
 
 def test_a_log_cannot_fake_a_frame() -> None:
     fake = b"\n" + b"11" * 16 + b" end log 0\n"
-    parsed = parse_frames(frames(b"begin log user\n" + fake, b"end log 1\n", b"done 1\n"), NONCE, ITEMS)
+    parsed = parse(frames(b"begin log user\n" + fake, b"end log 1\n", b"done 1\n"))
     assert parsed.captures[0].exit_code == 1
     assert len(parsed.captures) == 1
 
 
 def test_without_the_end_frame_it_is_not_complete() -> None:
-    parsed = parse_frames(frames(b"begin log user\nab"), NONCE, ITEMS)
+    parsed = parse(frames(b"begin log user\nab"))
     assert not parsed.complete
     assert parsed.captures[0].cut
     assert parsed.captures[0].exit_code == 255
 
 
 def test_a_lost_section_is_not_complete() -> None:
-    assert not parse_frames(frames(b"begin log user\na", b"end log 0\n", b"done 2\n"), NONCE, ITEMS).complete
+    assert not parse(frames(b"begin log user\na", b"end log 0\n", b"done 2\n")).complete
 
 
 def test_refused_reads_are_told_apart_from_failed_ones() -> None:
     denied = frames(b"begin log user\n", b"end log 1\ntail: cannot open: Permission denied")
     failed = frames(b"begin log user\n", b"end log 1\ntail: cannot open: No such file or directory")
-    assert parse_frames(denied, NONCE, ITEMS).captures[0].denied
-    assert not parse_frames(failed, NONCE, ITEMS).captures[0].denied
+    assert parse(denied).captures[0].denied
+    assert not parse(failed).captures[0].denied
 
 
 def test_words_of_the_output_are_no_refusal() -> None:
@@ -74,7 +81,7 @@ def test_words_of_the_output_are_no_refusal() -> None:
     refused = frames(b"begin log sudo\nsudo: a password is required\n", b"end log 1\n")
     missing = frames(b"begin log sudo\n", b"end log 1\nsudo: azcmagent: command not found")
     for plain, denied in ((talk, False), (refused, True), (missing, False)):
-        assert parse_frames(plain, NONCE, WIDE).captures[0].denied is denied
+        assert parse(plain, WIDE).captures[0].denied is denied
 
 
 def test_masking_never_touches_a_frame() -> None:
@@ -83,7 +90,7 @@ def test_masking_never_touches_a_frame() -> None:
     def mask(data: bytes) -> bytes:
         return data.replace(b"root", b"<masked>").replace(b"log", b"<masked>")
 
-    parsed = parse_frames(mask_sections(plain, NONCE, mask), NONCE, ITEMS)
+    parsed = parse(plain, ITEMS, mask)
     assert parsed.complete
     log = parsed.captures[0]
     assert (log.data, log.stderr, log.privilege) == (b"<masked>", b"<masked>", Privilege.ROOT)
@@ -96,15 +103,15 @@ def test_a_key_that_is_cut_hides_nothing_behind_it() -> None:
         b"skip show why\n",
         b"done 2\n",
     )
-    parsed = parse_frames(mask_sections(plain, NONCE, Masker(b"k" * 32).mask), NONCE, WIDE)
+    parsed = parse(plain, WIDE, Masker(b"k" * 32).mask)
     assert parsed.complete
     assert b"MIIE" not in parsed.captures[0].data
     assert parsed.captures[1].skipped == "why"
 
 
 def test_what_holds_no_secret_is_the_same_object() -> None:
-    plain = frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n")
-    assert mask_sections(plain, NONCE, Masker(b"k" * 32).mask) is plain
+    for section in split_sections(frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n"), NONCE):
+        assert section.masked(Masker(b"k" * 32).mask) is section
 
 
 def test_the_header_is_found_behind_a_talkative_shell() -> None:
@@ -132,7 +139,8 @@ def test_damage_keeps_what_came_before() -> None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes_make_frames(data: bytes) -> None:
-    parse_frames(data, NONCE, ITEMS)
+    parse(data)
+    assert join_sections(split_sections(data, NONCE), NONCE) == data
     find_header(data, NONCE)
     inflate(data, 1000)
 
@@ -145,13 +153,15 @@ def test_any_bytes_make_frames(data: bytes) -> None:
     )
 )
 def test_any_order_of_frames(lines: list[bytes]) -> None:
-    parse_frames(frames(*lines), NONCE, ITEMS)
+    plain = frames(*lines)
+    parse(plain)
+    assert join_sections(split_sections(plain, NONCE), NONCE) == plain
 
 
 @given(st.binary(max_size=300))
 def test_binary_survives(data: bytes) -> None:
     items = {"log": Item(name="log", argv=("tail",), max_bytes=1000)}
     plain = frames(b"begin log user\n" + data, b"end log 0\n", b"done 1\n")
-    parsed = parse_frames(plain, NONCE, items)
+    parsed = parse(plain, items)
     assert parsed.complete
     assert parsed.captures[0].data == data

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.collect.framing import Frames, find_header, inflate, parse_frames
+from fleet.collect.framing import Frames, find_header, inflate, parse_frames, split_sections
 from fleet.collect.plan import plan_visit, sudoers
 from fleet.model.pack import Item
 from fleet.model.words import Become, CheckMode
@@ -52,7 +52,7 @@ def visit(shell: list[str], *items: Item) -> Frames:
     header = find_header(out, NONCE)
     assert header is not None
     plain = inflate(out[header.end :]) if header.is_gzip else out[header.end :]
-    return parse_frames(plain, NONCE, {item.name: item for item in items})
+    return parse_frames(split_sections(plain, NONCE), {item.name: item for item in items})
 
 
 @pytest.mark.parametrize("shell", shells(), ids=lambda shell: shell[0])
