@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from fleet.classify.conditions import holds
 from fleet.classify.evidence import make_evidence
@@ -118,8 +119,20 @@ def _log_finding(rule: Rule, state: State, hits: Sequence[_Hit]) -> Finding:
         # Sorting is stable: hits without a time of their own stay in front, in the order of their logs.
         first = oldest
         hits = sorted(hits, key=lambda hit: (hit.at is not None, hit.at or first))
-    evidence = [make_evidence(hit.log.source, hit.record.line, hit.record.text) for hit in hits]
+    evidence = [
+        make_evidence(hit.log.source, record.line, record.text)
+        for hit in hits[-MAX_EVIDENCE:]
+        for record in (*_error_behind(hit), hit.record)
+    ]
     return _finding(rule, state, len(hits), evidence, oldest, max(times, default=None))
+
+
+def _error_behind(hit: _Hit) -> Iterator[LogRecord]:
+    """The error that the agent told before it ended with this code: the code alone does not say why."""
+    if hit.record.code is None:
+        return
+    run = (record for record in reversed(hit.log.records) if record.run == hit.record.run)
+    yield from islice((r for r in run if r.level is Level.ERROR and r.line < hit.record.line), 1)
 
 
 def _finding(

@@ -17,9 +17,11 @@ MAX_LINE_BYTES = 4096
 MAX_RECORDS = 5000
 
 _HEAD_BYTES = 1024
+_ERROR_REACH = 65536
 _SUCCESSION = ("connect", "disconnect")
 _TWO_WORDS = ("config", "extension", "extensions", "license")
 
+_NO_ERROR = "AZCM0000"
 _VERSION = re.compile(r"agent version:", re.IGNORECASE)
 _COMMAND = re.compile(r"agent command:\s*(.*)", re.IGNORECASE)
 _EXIT_CODE = re.compile(r"exit code:\s*(AZCM\d{4})(?![0-9A-Za-z])", re.IGNORECASE)
@@ -86,17 +88,23 @@ class _Segmenter:
 def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) -> Log:
     """Records of the marked lines, at most ``MAX_RECORDS``, the newest, with the runs they belong to.
 
+    A code that ends a run has the error before it as a record too: that line says what the code does not.
     Total and linear in ``data``. A log with text but without marked lines is one run of no command.
     """
     records: deque[LogRecord] = deque(maxlen=MAX_RECORDS)
     segmenter = _Segmenter()
-    for number, raw in _marked_lines(data, anchors):
+    began, read = 0, 0
+    for number, start, raw in _marked_lines(data, anchors):
         line = parse_line(decode(raw))
         code = outcome_code(line)
+        count = len(segmenter.runs)
         run = segmenter.place(number, line, code)
-        records.append(
-            LogRecord(line=number, level=line.level, text=line.text, at=line.at, run=run, code=code)
-        )
+        if len(segmenter.runs) > count and code is None:
+            began = start
+        if code not in (None, _NO_ERROR) and (error := _error_before(data, max(began, read), start)):
+            records.append(_record(number - data.count(b"\n", error[0], start), error[1], run))
+        records.append(_record(number, line, run, code))
+        read = start + len(raw)
     if not segmenter.runs and data:
         segmenter.runs.append(_Run("", 1))
     first = (records[0].run or 0) if records else 0
@@ -129,22 +137,39 @@ def command_word(words: str) -> str:
     return " ".join(named) if named[0] in _TWO_WORDS else named[0]
 
 
+def _record(number: int, line: Line, run: int, code: str | None = None) -> LogRecord:
+    return LogRecord(line=number, level=line.level, text=line.text, at=line.at, run=run, code=code)
+
+
+def _error_before(data: bytes, low: int, stop: int) -> tuple[int, Line] | None:
+    """Where the last line of level error within reach begins, and that line; None when there is none."""
+    low = max(low, stop - _ERROR_REACH)
+    hit = max(data.rfind(b"level=error", low, stop), data.rfind(b"ERROR", low, stop))
+    if hit < 0:
+        return None
+    start = data.rfind(b"\n", low, hit) + 1 or low
+    end = data.find(b"\n", hit, stop)
+    line = parse_line(decode(_bounded(data, start, hit, end if end >= 0 else stop)))
+    return (start, line) if line.level is Level.ERROR else None
+
+
 def _outcome(line: Line, code: str | None) -> Outcome | None:
     if code is not None:
-        return Outcome.SUCCESS if code == "AZCM0000" else Outcome.FAILURE
+        return Outcome.SUCCESS if code == _NO_ERROR else Outcome.FAILURE
     if line.level is Level.FATAL:
         return Outcome.FAILURE
     return Outcome.SUCCESS if _SUCCESS.match(line.message) else None
 
 
-def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each marked line; a carriage return parts what a terminal drew over itself."""
+def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, int, bytes]]:
+    """Number, offset and bytes of each marked line; a carriage return parts what a terminal drew over
+    itself."""
     number, counted, before = 1, 0, 0
     for hit, end in anchors.places(data):
         start = max(data.rfind(b"\n", before, hit), data.rfind(b"\r", before, hit)) + 1 or before
         number += data.count(b"\n", counted, start)
         counted, before = start, end
-        yield number, _bounded(data, start, hit, end)
+        yield number, start, _bounded(data, start, hit, end)
 
 
 def _bounded(data: bytes, start: int, hit: int, end: int) -> bytes:

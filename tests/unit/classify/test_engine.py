@@ -188,3 +188,24 @@ def test_any_observation_is_classified(
         for evidence in finding.evidence:
             assert len(evidence.text) <= MAX_TEXT
             assert not {unicodedata.category(char) for char in evidence.text} & {"Cc", "Cs", "Zl", "Zp"}
+
+
+def test_a_code_shows_the_error_it_ended_with() -> None:
+    rule = replace(MESSAGE, id="azcm0062", messages=(), outcome="AZCM0062", code="AZCM0062")
+    records = tuple(
+        LogRecord(line=line, level=level, text=text, at=None, run=run, code=code)
+        for line, level, text, run, code in (
+            (1, Level.ERROR, "of another run", 0, None),
+            (5, Level.ERROR, "the reason", 1, None),
+            (7, Level.INFO, "Exit Code: AZCM0062", 1, "AZCM0062"),
+        )
+    )
+    runs = tuple(
+        CommandRun(command="connect", first_line=line, outcome=Outcome.FAILURE, last_at=None, current=True)
+        for line in (1, 2)
+    )
+    log = Log(source="azcmagent.log", records=records, runs=runs, cut=False)
+    (finding,) = Classifier(Pack(name="p", items=(), rules=(rule,), digest="")).classify(
+        Observation(logs=(log,))
+    )
+    assert (finding.count, [evidence.line for evidence in finding.evidence]) == (1, [5, 7])

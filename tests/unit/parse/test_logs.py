@@ -112,6 +112,35 @@ def test_the_newest_records_are_kept_and_long_lines_are_cut() -> None:
     )
 
 
+CODE = b'level=info msg="Exit Code:  AZCM0062: Failed to Do Something"\n'
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        (b'level=error msg="the reason"\nlevel=debug msg="tidying up"\n', ["the reason"]),
+        (b"ERROR[0032] the reason\nDEBUG[0032] tidying up\n", ["the reason"]),
+        (b'level=error msg="first"\nlevel=error msg="last"\n', ["last"]),
+        (b'level=error msg="of another run"\nAgent Command: connect\n', []),
+        (b'level=info msg="no level=error here"\n', []),
+        (b"", []),
+    ],
+)
+def test_a_code_has_the_error_before_it(before: bytes, said: list[str]) -> None:
+    log = parse_log("x", b"Agent Command: show\n" + before + CODE, ANCHORS)
+    errors = [record for record in log.records if record.level is Level.ERROR]
+    assert [record.text for record in errors] == said
+    assert [record.line for record in log.records] == sorted({record.line for record in log.records})
+    if said:
+        assert errors[0].run == log.records[-1].run
+        assert before.splitlines()[errors[0].line - 2].find(said[0].encode()) > 0
+
+
+def test_an_error_is_looked_for_once_however_many_codes_follow() -> None:
+    log = parse_log("x", b'level=error msg="the reason"\n' + CODE * 100, ANCHORS)
+    assert [record.line for record in log.records] == list(range(1, 102))
+
+
 def test_dropped_records_take_their_runs_with_them() -> None:
     log = parse_log("x", b"Agent Command: show\n" * (MAX_RECORDS + 7), ANCHORS)
     assert len(log.runs) == MAX_RECORDS
