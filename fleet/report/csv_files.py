@@ -12,7 +12,7 @@ from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.report.files import save_files
 from fleet.report.groups import default_action, next_action
-from fleet.report.telling import place, told_findings
+from fleet.report.telling import place, printed_codes, told_findings
 from fleet.report.text import NEWLINE, clean, format_services, format_utc
 
 HOST_COLUMNS = (
@@ -111,7 +111,7 @@ def _verdict_cells(result: HostResult) -> Iterator[str]:
     verdict, cause = result.verdict, result.verdict.cause
     yield from (verdict.word, verdict.observed, verdict.reason or "", verdict.phase or "")
     if cause:
-        yield from (cause.rule, cause.code or "", cause.severity, cause.cause)
+        yield from (cause.rule, next(iter(printed_codes(result)), ""), cause.severity, cause.cause)
     else:
         yield from ("", "", "", verdict.message)
     yield remedy(result)

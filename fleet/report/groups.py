@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from fleet.app.judge import ACTIONS
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
-from fleet.model.words import Phase, Reason, Severity, State, Word
+from fleet.model.words import Phase, Reason, Severity, Word
 from fleet.parse.nodeset import fold
-from fleet.report.telling import telling_line
+from fleet.report.telling import printed_codes, telling_line
 from fleet.report.text import clean
 
 MAX_MESSAGES = 5
@@ -92,12 +92,7 @@ def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
 
 
 def _printed(results: Iterable[HostResult]) -> tuple[str, ...]:
-    codes = Counter(
-        clean(finding.code)
-        for result in results
-        for finding in result.findings
-        if finding.code and finding.state is State.ACTIVE and finding.severity is not Severity.INFO
-    )
+    codes = Counter(clean(code) for result in results for code in printed_codes(result))
     return tuple(code for code, _ in codes.most_common(MAX_PRINTED))
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from fleet.model.finding import Finding
 from fleet.model.observation import AgentState, Service
-from fleet.model.report import HostResult, Run, RunReport, Verdict
+from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Word
 from fleet.report.csv_files import remedy
 from fleet.report.files import save_files
 from fleet.report.groups import CauseGroup, GapGroup, cause_groups, fold_hosts, gap_groups
+from fleet.report.telling import printed_codes
 from fleet.report.text import clean, format_utc
 
 SCHEMA = "fleet.report/1"
@@ -103,7 +104,7 @@ def _host(result: HostResult) -> dict[str, object]:
         "groups": list(host.groups),
         "labels": dict(host.labels),
         "os": result.os_name,
-        **_verdict(result.verdict),
+        **_verdict(result),
         "remediation": remedy(result),
         "agent": _agent(result.agent),
         "services": [_service(service) for service in result.services],
@@ -115,8 +116,8 @@ def _host(result: HostResult) -> dict[str, object]:
     }
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
-    cause = verdict.cause
+def _verdict(result: HostResult) -> dict[str, object]:
+    verdict, cause = result.verdict, result.verdict.cause
     return {
         "verdict": verdict.word,
         "observed": verdict.observed,
@@ -124,7 +125,7 @@ def _verdict(verdict: Verdict) -> dict[str, object]:
         "phase": verdict.phase,
         "message": verdict.message,
         "rule": cause.rule if cause else None,
-        "code": cause.code if cause else None,
+        "code": next(iter(printed_codes(result)), None) if cause else None,
         "severity": cause.severity if cause else None,
         "cause": cause.cause if cause else None,
     }

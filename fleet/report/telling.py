@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult
-from fleet.model.words import Phase, Reason
+from fleet.model.words import Phase, Reason, Severity, State
 
 SUCCESS_CODE = "AZCM0000"
 
@@ -12,6 +12,17 @@ SUCCESS_CODE = "AZCM0000"
 def told_findings(result: HostResult) -> tuple[Finding, ...]:
     """The findings worth a reader's time: all but the outcome that says a command succeeded."""
     return tuple(finding for finding in result.findings if finding.code != SUCCESS_CODE)
+
+
+def printed_codes(result: HostResult) -> tuple[str, ...]:
+    """The codes of failures that the agent printed and that still hold, the cause's own first."""
+    found = [
+        finding.code
+        for finding in result.findings
+        if finding.code and finding.state is State.ACTIVE and finding.severity is not Severity.INFO
+    ]
+    cause = result.verdict.cause
+    return tuple(dict.fromkeys([*([cause.code] if cause and cause.code else []), *found]))
 
 
 def telling_line(finding: Finding) -> Evidence | None:

@@ -10,7 +10,7 @@ import pytest
 from fleet.model.words import Word
 from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, MAX_CELL, CsvWriter, cell
 from fleet.report.text import clean
-from tests.unit.report.sample import CREATE, SUCCEEDED, make_report, make_result, varied_report
+from tests.unit.report.sample import CREATE, STOPPED, SUCCEEDED, make_report, make_result, varied_report
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -45,6 +45,12 @@ def test_an_outcome_of_success_has_no_row(tmp_path: Path) -> None:
     report = make_report([make_result("a", Word.FAILING, CREATE, SUCCEEDED), make_result("b", Word.HEALTHY)])
     _, findings = CsvWriter().write(report, tmp_path)
     assert [(row["host"], row["code"]) for row in _rows(findings)] == [("a", "AZCM0042")]
+
+
+def test_a_host_has_the_code_it_printed_where_its_cause_has_none(tmp_path: Path) -> None:
+    results = [make_result("a", Word.FAILING, STOPPED, CREATE), make_result("b", Word.FAILING, STOPPED)]
+    hosts, _ = CsvWriter().write(make_report(results), tmp_path)
+    assert [row["code"] for row in _rows(hosts)] == ["AZCM0042", ""]
 
 
 def test_no_cell_is_a_formula_or_carries_a_control(tmp_path: Path) -> None:
