@@ -58,12 +58,15 @@ class KnownHosts:
         names = _names(host, peer)
         return any(_matches(entry, names) for entry in self._hashed.get(key.public_data, ()))
 
-    def knows_other(self, host: Host, peer: str) -> bool:
-        """Whether the file holds any key of the host. Slow with hashed entries: for unknown keys only."""
-        if self.match(host, peer)[0]:
-            return True
+    def key_types(self, host: Host, peer: str) -> frozenset[str]:
+        """The types of the host's keys on record ("ssh-ed25519"), none for an unknown host. Slow with hashed
+        entries, each of which has a salt of its own: for unknown keys only."""
         names = _names(host, peer)
-        return any(_matches(entry, names) for entries in self._hashed.values() for entry in entries)
+        hashed = (
+            blob for blob, entries in self._hashed.items() if any(_matches(entry, names) for entry in entries)
+        )
+        plain = (key.public_data for key in self.match(host, peer)[0])
+        return frozenset(map(_key_type, (*plain, *hashed)))
 
     def add(self, host: Host, key: asyncssh.SSHKey) -> None:
         """Write down a new host's key, in one append, and trust it from now on."""
@@ -107,6 +110,12 @@ def _blob(word: str) -> bytes:
         return base64.b64decode(word, validate=True)
     except binascii.Error:
         return b""
+
+
+def _key_type(blob: bytes) -> str:
+    """The name a public key's encoding begins with (RFC 4253 section 6.6)."""
+    size = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + size].decode("ascii", "replace")
 
 
 def _names(host: Host, peer: str) -> tuple[bytes, ...]:

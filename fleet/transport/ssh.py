@@ -17,11 +17,20 @@ from fleet.model.host import SSH_AGENT, Host
 from fleet.model.words import HostKeyPolicy, Phase
 from fleet.ports import Guard, Permit, Phases, Secrets, Session
 from fleet.transport.known_hosts import KnownHosts
-from fleet.transport.resolve import Resolver
+from fleet.transport.resolve import Addresses, Resolver
 
 CLOSE_S = 2.0
 # A packet of nonsense makes asyncssh raise a ValueError.
 _BROKEN = (asyncssh.Error, OSError, ValueError)
+# OpenSSH's order, so that a key it wrote down is the one we are shown; by algorithm, the type of its key.
+KEY_ALGS = {
+    "ssh-ed25519": "ssh-ed25519",
+    "ecdsa-sha2-nistp256": "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384": "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521": "ecdsa-sha2-nistp521",
+    "rsa-sha2-512": "ssh-rsa",
+    "rsa-sha2-256": "ssh-rsa",
+}
 # The same strength as the default's first choice at a third of the calls for each packet.
 ENCRYPTION = "^aes256-gcm@openssh.com,aes128-gcm@openssh.com"
 LOOKUPS_PER_VISIT = 4
@@ -51,17 +60,30 @@ class SshTransport:
         known = self._known(host)
         phases.enter(Phase.RESOLVE)
         addresses = await self._resolver.resolve(host.address, host.port)
-        phases.enter(Phase.CONNECT)
-        sock = await self._connect(host, addresses)
         async with AsyncExitStack() as permits:
             login = _Login(host, known, password, guard, phases, permits)
-            with _closed_on_error(sock):
-                async with _border(login):
-                    connection = await asyncssh.connect(sock=sock, **self._options(host, login, key))
+            try:
+                connection = await self._log_in(host, addresses, login, key)
+            except IdentityError:
+                if not login.key_types:
+                    raise
+                # The server has more keys than the one it showed: ask for one of a type on record.
+                connection = await self._log_in(host, addresses, login, key)
             login.accepted()
         return _SshSession(connection)
 
-    def _options(self, host: Host, login: _Login, key: asyncssh.SSHKeyPair | None) -> dict[str, Any]:
+    async def _log_in(
+        self, host: Host, addresses: Addresses, login: _Login, key: asyncssh.SSHKeyPair | None
+    ) -> asyncssh.SSHClientConnection:
+        login.enter(Phase.CONNECT)
+        sock = await self._connect(host, addresses)
+        with _closed_on_error(sock):
+            async with _border(login):
+                return await asyncssh.connect(sock=sock, **self._options(host, sock, login, key))
+
+    def _options(
+        self, host: Host, sock: socket.socket, login: _Login, key: asyncssh.SSHKeyPair | None
+    ) -> dict[str, Any]:
         # Passed as they are: an options object would be built a second time inside connect.
         return {
             "config": None,
@@ -70,6 +92,7 @@ class SshTransport:
             "username": host.user,
             "client_factory": lambda: login,
             "known_hosts": None if login.known is None else login.match,
+            "server_host_key_algs": login.key_algs(sock.getpeername()[0]),
             "x509_trusted_certs": None,
             "client_keys": [key] if key else None,
             "agent_path": self._agent_path if host.key_file == SSH_AGENT else None,
@@ -107,7 +130,7 @@ class SshTransport:
             self._known_hosts[path] = KnownHosts(path)
         return self._known_hosts[path]
 
-    async def _connect(self, host: Host, addresses: list[tuple[int, Any]]) -> socket.socket:
+    async def _connect(self, host: Host, addresses: Addresses) -> socket.socket:
         """The first address that answers. Each gets its share of the time, so that one that swallows packets
         leaves some to the next."""
         loop = asyncio.get_running_loop()
@@ -159,6 +182,7 @@ class _Login(asyncssh.SSHClient):
         self.known = known
         self.password_sent = False
         self.trouble: HostError | None = None
+        self.key_types: frozenset[str] = frozenset()
         self._password = password
         self._guard = guard
         self._phases = phases
@@ -170,6 +194,17 @@ class _Login(asyncssh.SSHClient):
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._phases.enter(Phase.HANDSHAKE)
 
+    def enter(self, phase: Phase) -> None:
+        self._phases.enter(phase)
+
+    def key_algs(self, peer: str) -> tuple[str, ...]:
+        """The host key algorithms to offer; none to let asyncssh follow the plain entries of the host."""
+        if self.key_types:
+            return tuple(alg for alg, kind in KEY_ALGS.items() if kind in self.key_types)
+        if self.known is not None and any(self.known.match(self.host, peer)[:2]):
+            return ()
+        return tuple(KEY_ALGS)
+
     def match(self, host: str, addr: str, port: int | None) -> tuple[list[Any], ...]:
         self._peer = addr
         assert self.known is not None
@@ -180,7 +215,10 @@ class _Login(asyncssh.SSHClient):
         if self.known is None or self.known.is_known(self.host, self._peer, key):
             return True
         shown = key.get_fingerprint()
-        if self.known.knows_other(self.host, self._peer):
+        on_record = self.known.key_types(self.host, self._peer)
+        if on_record:
+            if key.algorithm.decode("ascii", "replace") not in on_record:
+                self.key_types = on_record
             self.trouble = IdentityError(f"the host key changed: {shown} is not the one in {self.known.path}")
             return False
         if self.host.host_key_policy is HostKeyPolicy.ACCEPT_NEW:
@@ -252,7 +290,9 @@ async def _border(login: _Login) -> AsyncIterator[None]:
         login.refused()
         raise login.trouble or AuthError(_auth_message(login)) from error
     except asyncssh.KeyExchangeFailed as error:
-        raise UnreachableError(f"no common SSH algorithms: {error.reason}"[:300]) from error
+        raise login.trouble or UnreachableError(
+            f"no common SSH algorithms: {_shown(error.reason)}"
+        ) from error
     except asyncssh.DisconnectError as error:
         if "authentication failures" in error.reason:
             login.refused()

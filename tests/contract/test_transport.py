@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
+import hmac
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,8 +36,8 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = 0
-        for name in ("host", "client", "stranger"):
-            key = asyncssh.generate_private_key("ssh-ed25519")
+        for name in ("host", "ecdsa", "client", "stranger"):
+            key = asyncssh.generate_private_key("ecdsa-sha2-nistp256" if name == "ecdsa" else "ssh-ed25519")
             key.write_private_key(folder / name)
             key.write_public_key(folder / f"{name}.pub")
 
@@ -50,9 +52,17 @@ class Server:
         }
         return Host(**{**known, **fields})  # type: ignore[arg-type]
 
-    def known_as(self, key: str) -> None:
+    def known_as(self, key: str, *, hashed: bool = False) -> None:
         words = (self.folder / f"{key}.pub").read_text()
-        (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {words}")
+        name = f"[127.0.0.1]:{self.port}"
+        (self.folder / "known_hosts").write_text(f"{hash_name(name) if hashed else name} {words}")
+
+
+def hash_name(name: str) -> str:
+    """As OpenSSH's HashKnownHosts writes it."""
+    salt = b"0123456789abcdefghij"
+    digest = hmac.digest(salt, name.encode(), "sha1")
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
 
 
 class OnePassword(asyncssh.SSHServer):
@@ -110,7 +120,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         "127.0.0.1",
         0,
         server_factory=OnePassword,
-        server_host_keys=[str(tmp_path / "host")],
+        server_host_keys=[str(tmp_path / "host"), str(tmp_path / "ecdsa")],
         authorized_client_keys=str(tmp_path / "client.pub"),
         process_factory=run,
         encoding=None,
@@ -224,6 +234,22 @@ class TestSsh:
             error = await self.told(server.host(host_key_policy=policy))
             assert isinstance(error, IdentityError)
             assert "changed" in str(error)
+
+    @pytest.mark.parametrize("hashed", [False, True], ids=["plain", "hashed"])
+    @pytest.mark.parametrize("kind", ["host", "ecdsa"])
+    async def test_the_key_on_record_is_asked_for(self, server: Server, kind: str, hashed: bool) -> None:
+        server.known_as(kind, hashed=hashed)
+        for policy in (HostKeyPolicy.STRICT, HostKeyPolicy.ACCEPT_NEW):
+            host = server.host(host_key_policy=policy)
+            async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host):
+                pass
+        assert len((server.folder / "known_hosts").read_text().splitlines()) == 1
+
+    async def test_a_changed_key_behind_a_hashed_name(self, server: Server) -> None:
+        server.known_as("stranger", hashed=True)
+        error = await self.told(server.host())
+        assert isinstance(error, IdentityError)
+        assert "changed" in str(error)
 
     async def test_a_new_host_is_written_down_where_that_is_wanted(self, server: Server) -> None:
         (server.folder / "known_hosts").unlink()
