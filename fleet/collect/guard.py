@@ -5,43 +5,43 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from fleet.errors import CredentialError
 
-MAX_FAILURES = 2
+MAX_REFUSALS = 2
+MAX_ATTEMPTS = 4
+"""With no answer at all to some: such a host may have counted the attempt."""
 
 
 @dataclass(slots=True)
 class _Account:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_proven: bool = False
-    failures: int = 0
+    refusals: int = 0
+    attempts: int = 0
+
+    @property
+    def is_suspended(self) -> bool:
+        return not self.is_proven and (self.refusals >= MAX_REFUSALS or self.attempts >= MAX_ATTEMPTS)
 
 
 class _Permit:
-    """Settled once. One that was used and never settled counts as refused: the host may have counted it."""
-
     def __init__(self, account: _Account) -> None:
         self._account = account
-        self._is_settled = False
 
     def accepted(self) -> None:
-        if not self._is_settled:
-            self._account.is_proven = True
-            self._account.failures = 0
-        self._is_settled = True
+        self._account.is_proven = True
 
     def refused(self) -> None:
-        if not self._is_settled:
-            self._account.failures += 1
-        self._is_settled = True
+        self._account.refusals += 1
 
 
 class PasswordGuard:
-    """One password that has not yet succeeded in this run is tried on one host at a time. Two refusals with
-    no success between suspend it; after a success a refusal is that host's own trouble.
+    """One password that has not yet succeeded in this run is tried on one host at a time. Two refusals, or
+    four attempts of which some had no answer, suspend it; after a success a refusal is that host's own
+    trouble.
 
     Used from one event loop. Passwords are told apart by a digest, they are not kept.
     """
@@ -54,17 +54,16 @@ class PasswordGuard:
         """Wait for the right to try. Raises CredentialError when the password was suspended."""
         key = hashlib.sha256(f"{kind}\0{user}\0{password}".encode()).digest()
         account = self._accounts.setdefault(key, _Account())
-        permit = _Permit(account)
-        if account.is_proven:
-            yield permit
-            return
-        async with account.lock:
-            if not account.is_proven and account.failures >= MAX_FAILURES:
+        async with AsyncExitStack() as stack:
+            if not account.is_proven:
+                await stack.enter_async_context(account.lock)
+            if account.is_proven:
+                # Those who waited for the proof need not wait for each other.
+                await stack.aclose()
+            if account.is_suspended:
                 raise CredentialError(
-                    f"the {kind} password of {user} was refused by {MAX_FAILURES} hosts and never accepted; "
-                    "it is suspended for the rest of this run so that the account is not locked"
+                    f"the {kind} password of {user} was tried on {account.attempts} hosts and never "
+                    "accepted; it is suspended for the rest of this run so that the account is not locked"
                 )
-            try:
-                yield permit
-            finally:
-                permit.refused()
+            account.attempts += 1
+            yield _Permit(account)
