@@ -122,7 +122,7 @@ async def bare(hosts: tuple[Host, ...], plan: Plan, options: Mapping[str, Any]) 
                     data = await process.stdout.read()
                 header = find_header(data, nonce)
                 assert header is not None
-                assert inflate(data[header.end :])
+                assert inflate(data[header.end :], plan.max_answer_bytes)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 

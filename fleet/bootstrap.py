@@ -9,7 +9,7 @@ import os
 import resource
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +134,7 @@ def built_collection(
     with (
         opened_store(store_url) as store,
         ThreadPoolExecutor(1, "store") as store_pool,
-        ThreadPoolExecutor(1, "judge") as judge_pool,
+        _judge_pool() as judge_pool,
     ):
         yield Collection(
             run=run,
@@ -147,6 +147,16 @@ def built_collection(
             concurrency=settings.concurrency,
             max_time_s=settings.max_time_s,
         )
+
+
+@contextmanager
+def _judge_pool() -> Iterator[Executor]:
+    pool = ThreadPoolExecutor(1, "judge")
+    try:
+        yield pool
+    finally:
+        # A run that was stopped does not wait for the large answers that still stand in line.
+        pool.shutdown(cancel_futures=True)
 
 
 def _visitors(

@@ -22,8 +22,8 @@ from fleet.model.words import Observed, Reason, Word
 from fleet.ports import Store
 
 BATCH = 100
-QUICK_BYTES = 1 << 20
-"""What is judged on the spot, within some 15 ms: to share the interpreter's lock with a second thread would
+QUICK_BYTES = 1 << 19
+"""What is judged on the spot, within some 10 ms: to share the interpreter's lock with a second thread would
 cost the loop more. A larger answer must not hold up the others."""
 LINGER_S = 0.25
 """How long a result may wait for others to be stored with it."""
@@ -168,7 +168,7 @@ class Collection:
         return await loop.run_in_executor(self.judge_pool, self._judge_large, host, visit, answer)
 
     def _judge_large(self, host: Host, visit: Visit, answer: Answer) -> Judged:
-        return self.digest.judge(host, visit, answer, answer.plain())
+        return self.digest.judge(host, visit, answer, answer.plain(self.digest.max_answer_bytes))
 
     async def _write(self, queue: asyncio.Queue[Judged | None]) -> None:
         loop = asyncio.get_running_loop()

@@ -48,6 +48,11 @@ class Digest:
         self._classifier = Classifier(pack)
         self._anchors = Anchors(self._classifier.anchors)
 
+    @property
+    def max_answer_bytes(self) -> int:
+        """The most plain text that is worth reading of one answer."""
+        return self._plan.max_answer_bytes
+
     def judge(self, host: Host, visit: Visit, answer: Answer | None = None, plain: bytes = b"") -> Judged:
         """The host's result from the answer and its plain text; what came is judged, also after a failure."""
         mask = self._mask_for(host)

@@ -22,7 +22,6 @@ from fleet.model.pack import Item
 from fleet.model.visit import Capture
 from fleet.model.words import Privilege
 
-MAX_PLAIN_BYTES = 64 << 20
 MAX_STDERR_BYTES = 2048
 _MAX_REFUSAL_BYTES = 4096
 
@@ -89,7 +88,7 @@ def find_header(data: bytes, nonce: str) -> Header | None:
     )
 
 
-def inflate(data: bytes, limit: int = MAX_PLAIN_BYTES) -> bytes:
+def inflate(data: bytes, limit: int) -> bytes:
     """Decompress gzip (RFC 1952) as far as it goes, at most ``limit`` bytes; damage ends it silently."""
     engine = zlib.decompressobj(31)
     try:

@@ -15,6 +15,9 @@ KEPT_ITEM = "agent.show"
 
 SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/azcmagent/bin"
 
+# Two frame lines, the end of stderr, and the byte that tells a cut section.
+_AROUND_BYTES = 4096
+
 # A login shell of any kind takes these for granted words; the two that it would eat have stand-ins.
 _STAND_INS = {"{}": "=f", ";": "=e"}
 
@@ -32,6 +35,11 @@ class Plan:
     sha256: str
     items: tuple[Item, ...]
     words: tuple[str, ...]
+
+    @property
+    def max_answer_bytes(self) -> int:
+        """No honest answer is larger: each item has its bound, and so have its frames and its stderr."""
+        return sum(item.max_bytes + _AROUND_BYTES for item in self.items) + _AROUND_BYTES
 
     def command(self, become: Become, *, nonce: str, run_id: str, prompt: str = "", ready: str = "") -> str:
         """The one command line of a visit, of words that sh, csh, fish and rbash read alike.

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from fleet.collect.become import become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
-    MAX_PLAIN_BYTES,
     Header,
     deflate,
     find_header,
@@ -39,7 +38,6 @@ from fleet.model.visit import Failure, Visit
 from fleet.model.words import Become, Phase, Reason
 from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transport
 
-MAX_ANSWER_BYTES = 32 << 20
 _READ_BYTES = 1 << 18
 _MAX_CHATTER_BYTES = 1 << 18
 
@@ -64,7 +62,7 @@ class Answer:
     header: Header | None
     offset_s: float | None
 
-    def plain(self, limit: int = MAX_PLAIN_BYTES) -> bytes:
+    def plain(self, limit: int) -> bytes:
         """The framed text, decompressed as far as it goes, at most ``limit`` bytes."""
         if self.header is None:
             return b""
@@ -122,7 +120,7 @@ class Visitor:
                 first = await become_root(process, prompt=prompt, ready=ready, password=ask)
                 await permits.aclose()
                 phases.enter(Phase.EXEC)
-            await _exchange(process, self.plan.script, first, nonce, phases, answers)
+            await _exchange(process, self.plan, first, nonce, phases, answers)
 
 
 def _ask_for(
@@ -167,7 +165,7 @@ async def _closing(session: Session) -> AsyncIterator[None]:
 
 
 async def _exchange(
-    process: Process, script: bytes, first: bytes, nonce: str, phases: PhaseClock, answers: list[Answer]
+    process: Process, plan: Plan, first: bytes, nonce: str, phases: PhaseClock, answers: list[Answer]
 ) -> None:
     """Send the script and read to the end. What has arrived is in ``answers`` at every way out."""
     errors = asyncio.create_task(_drain(process))
@@ -176,7 +174,7 @@ async def _exchange(
     offset: float | None = None
     sent_s = time.time()
     try:
-        await process.write(script)
+        await process.write(plan.script)
         while True:
             part = await process.read(_READ_BYTES)
             if not part:
@@ -187,8 +185,8 @@ async def _exchange(
                 phases.enter(Phase.TRANSFER)
             elif header is None and len(buffer) > _MAX_CHATTER_BYTES:
                 raise RemoteError("the host talks without end and did not start the visit")
-            if len(buffer) > MAX_ANSWER_BYTES:
-                raise RemoteError(f"the answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; reading stopped")
+            if len(buffer) > plan.max_answer_bytes + _MAX_CHATTER_BYTES:
+                raise RemoteError("the answer is larger than any the visit can give; reading stopped")
         said = await errors
     finally:
         errors.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -159,3 +160,24 @@ async def test_an_answer_of_any_size_is_judged(pool: ThreadPoolExecutor, lines: 
     made = collection(pool, hosts(2), transport, store, FakeSecrets())
     await made.collect(RunState(selected=2))
     assert [result.os_name for result in store.results.values()] == ["Debian 12"] * 2
+
+
+async def test_an_answer_without_end_costs_its_host(pool: ThreadPoolExecutor) -> None:
+    noise = random.Random(7).randbytes(PLAN.max_answer_bytes + (1 << 20))
+    store = FakeStore()
+    made = collection(pool, hosts(1), AnsweringTransport({"log.himds": noise}), store, FakeSecrets())
+    await made.collect(RunState(selected=1))
+    verdict = store.results["web0000"].verdict
+    assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.REMOTE)
+    assert "larger than any" in verdict.message
+
+
+async def test_a_bomb_is_read_to_its_bound(pool: ThreadPoolExecutor) -> None:
+    texts = {"host.os-release": b'PRETTY_NAME="Debian 12"\n', "log.himds": b"\0" * (40 << 20)}
+    store = FakeStore()
+    await collection(pool, hosts(1), AnsweringTransport(texts), store, FakeSecrets()).collect(
+        RunState(selected=1)
+    )
+    result = store.results["web0000"]
+    assert result.os_name == "Debian 12"
+    assert (result.verdict.word, result.verdict.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)

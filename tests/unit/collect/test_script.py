@@ -51,7 +51,7 @@ def visit(shell: list[str], *items: Item) -> Frames:
     process.stdin.close()
     header = find_header(out, NONCE)
     assert header is not None
-    plain = inflate(out[header.end :]) if header.is_gzip else out[header.end :]
+    plain = inflate(out[header.end :], 1 << 20) if header.is_gzip else out[header.end :]
     return parse_frames(split_sections(plain, NONCE), {item.name: item for item in items})
 
 
