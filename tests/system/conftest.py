@@ -192,6 +192,7 @@ def line(level: str, text: str) -> str:
 
 def connect_log(*, failed: bool) -> str:
     text = line("debug", "Agent Version: 1.58.03228.700") + line("debug", "Agent Command: connect")
+    text += line("debug", f"tried with {PASSWORD}")
     if not failed:
         return text + line("info", "Successfully Onboarded Resource to Azure")
     return (
@@ -207,7 +208,9 @@ def azcmagent(failed: bool, number: int) -> str:
     never = '"status":"Disconnected","resourceName":"","agentVersion":"1.58.03228.700"'
     return textwrap.dedent(f"""\
         case "$1" in
-        version) echo "azcmagent version  1.58.03228.700" ;;
+        version)
+          [ ! -e /usr/local/bin/hang ] || sleep 6061
+          echo "azcmagent version  1.58.03228.700" ;;
         show) printf '{{{never if failed else connected}}}\\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" ;;
         config) echo "Local Configuration Settings" ;;
         *) exit 1 ;;

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
+import time
+import zlib
 from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import HOSTS, PASSWORD, USER, Estate
+from tests.system.conftest import HOSTS, PASSWORD, ROOT, USER, Estate
 
 pytestmark = pytest.mark.system
 
@@ -87,11 +92,37 @@ def test_fifty_hosts_as_root_by_sudo(estate: Estate, tmp_path: Path) -> None:
 
 
 def left_running() -> list[str]:
-    """Processes of the login, without those that only wait to be reaped."""
+    """Processes of the login and of visits as root, without those that only wait to be reaped."""
     listed = subprocess.run(
-        ["ps", "-u", USER, "-o", "stat=,args="], capture_output=True, text=True, check=False
+        ["ps", "-e", "-o", "stat=,user:32=,args="], capture_output=True, text=True, check=True
     )
-    return [line for line in listed.stdout.splitlines() if not line.startswith("Z")]
+    return [
+        line
+        for line in listed.stdout.splitlines()
+        if not line.startswith("Z") and (f" {USER} " in line or "sh -s -- " in line or "sleep 6061" in line)
+    ]
+
+
+@pytest.mark.parametrize("become", ["none", "shell"])
+def test_a_deadline_leaves_nothing_running(estate: Estate, tmp_path: Path, become: str) -> None:
+    hang = ROOT / "tree5/usr/local/bin/hang"
+    hang.touch()
+    try:
+        code, rows = collect(
+            estate,
+            tmp_path,
+            f"key_file: {estate.key}, become: {become}",
+            range(5, 6),
+            "--host-timeout",
+            "3",
+        )
+    finally:
+        hang.unlink()
+    assert (code, rows["host05"]["reason"], rows["host05"]["phase"]) == (3, "deadline", "transfer")
+    ends = time.monotonic() + 10
+    while left_running() and time.monotonic() < ends:
+        threading.Event().wait(0.05)
+    assert left_running() == []
 
 
 def test_without_privilege_logs_are_not_guessed(estate: Estate, tmp_path: Path) -> None:
@@ -185,6 +216,11 @@ def test_the_right_password_logs_in_everywhere(estate: Estate, tmp_path: Path) -
     assert verdicts(rows) == {"HEALTHY": 6}
     for path in (tmp_path / "fleet.db", *(tmp_path / "out").iterdir()):
         assert PASSWORD.encode() not in path.read_bytes()
+    with contextlib.closing(sqlite3.connect(tmp_path / "fleet.db")) as database:
+        bodies = [body for (body,) in database.execute("SELECT body FROM captures")]
+    plain = [zlib.decompress(body.partition(b"\n")[2], 31) for body in bodies]
+    assert len(plain) == 6
+    assert all(b"tried with <masked:" in text and PASSWORD.encode() not in text for text in plain)
 
 
 @pytest.mark.parametrize("shell", ["/bin/dash", "/bin/bash", "/usr/bin/tcsh", "/usr/bin/fish"])

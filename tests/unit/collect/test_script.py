@@ -18,9 +18,14 @@ from fleet.packs.load import load_pack
 NONCE = "ab" * 16
 
 
-def shells() -> list[list[str]]:
-    found = [[shell] for shell in ("dash", "bash") if shutil.which(shell)]
-    return [*found, *([["busybox", "sh"]] if shutil.which("busybox") else [])]
+SHELLS = [
+    pytest.param(
+        command,
+        id=command[0],
+        marks=pytest.mark.skipif(shutil.which(command[0]) is None, reason=f"{command[0]} is not installed"),
+    )
+    for command in (["dash"], ["bash"], ["busybox", "sh"])
+]
 
 
 def start(shell: list[str], *items: Item) -> subprocess.Popen[bytes]:
@@ -55,7 +60,7 @@ def visit(shell: list[str], *items: Item) -> Frames:
     return parse_frames(split_sections(plain, NONCE), {item.name: item for item in items})
 
 
-@pytest.mark.parametrize("shell", shells(), ids=lambda shell: shell[0])
+@pytest.mark.parametrize("shell", SHELLS)
 class TestEveryShell:
     def test_a_section_has_its_exit_code_and_stderr(self, shell: list[str], tmp_path: Path) -> None:
         missing = tmp_path / "missing"
