@@ -89,6 +89,7 @@ def _is_agent_absent(active: Sequence[Finding]) -> bool:
 
 
 def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
+    unanswered = {each.item: each.why for each in observation.unanswered}
     for place, item in enumerate(pack.items):
         if not item.required or item.name in observation.answered:
             continue
@@ -96,8 +97,8 @@ def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
         gaps = [_gap(each, visit.capture(each.name)) for each in tried]
         if gaps[0] and all(gaps):
             yield gaps[0]
-        elif item.name in observation.unanswered:
-            yield _Gap(item=item.name, reason=Reason.PARTIAL, why="its answer is not understood")
+        elif item.name in unanswered:
+            yield _Gap(item=item.name, reason=Reason.PARTIAL, why=harmless(unanswered[item.name]))
 
 
 def _fallbacks(items: Sequence[Item], place: int) -> Iterator[Item]:

@@ -123,11 +123,19 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """An item that, if it was read, gave nothing that answers its question, and why not."""
+
+    item: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """All that is known of one host. ``os_name`` as it calls itself ("Debian GNU/Linux 12 (bookworm)").
 
-    ``answered``: items whose question was answered, be it by another item. ``unanswered``: items that, if
-    they were read, gave nothing that could be understood. Of items in neither, having been read is enough.
+    ``answered``: items whose question was answered, be it by another item. Of items neither there nor in
+    ``unanswered``, having been read is enough.
     """
 
     os: OS | None = None
@@ -137,4 +145,4 @@ class Observation:
     logs: tuple[Log, ...] = ()
     facts: tuple[Fact, ...] = ()
     answered: tuple[str, ...] = ()
-    unanswered: tuple[str, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()

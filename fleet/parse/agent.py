@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import dropwhile, takewhile
+from typing import AnyStr
 
 from fleet.model.observation import AgentState
-from fleet.parse.documents import json_objects
+from fleet.parse.documents import Found, json_objects
 from fleet.parse.text import clean, decode, parse_instant, to_utf8
 
 MAX_SHOW_BYTES = 1 << 20
 CONFIG_HEAD = b"Local Configuration Settings"
 _MAX_VALUE = 1000
+_MAX_TOLD = 100
+# Go's zero time, in any form.
+_NEVER = "0001-01-01"
 _MAX_INDENT = 40
 _MAX_BLOCK_LINES = 100
 _MAX_BLOCK_LINE = 4096
@@ -51,18 +55,26 @@ _OWN_KEYS = ("agentversion", "lastheartbeat", "resourcename", "tenantid")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """An agent state found in a text: ``block`` is the part that tells it, ``rest`` the text without any
-    such part, the numbers of its lines kept."""
+    """An agent state found in a text: ``block`` is the part that tells it, after ``before`` lines, ``rest``
+    the text without any such part, the numbers of its lines kept. ``doubt``: why the state does not say
+    whether the agent is connected though it says Connected, "" when it does."""
 
     state: AgentState
     block: bytes
     rest: bytes
+    before: int
+    doubt: str = ""
 
 
 def find_show(data: bytes) -> Shown | None:
     """The last state ``azcmagent show`` printed (any version, text or JSON), in the middle of whatever."""
     data = to_utf8(data)
-    return _find_json(data) or _find_text(data)
+    as_json = _find_json(data)
+    as_text = _find_text(as_json.rest if as_json else data)
+    if as_json is None or as_text is None:
+        return as_json or as_text
+    last = max(as_json, as_text, key=lambda shown: shown.before)
+    return replace(last, rest=as_text.rest)
 
 
 def parse_show(data: bytes) -> AgentState | None:
@@ -94,18 +106,21 @@ def parse_config_list(data: bytes) -> tuple[tuple[str, str], ...]:
 
 def _find_json(data: bytes) -> Shown | None:
     text = decode(data[:MAX_SHOW_BYTES])
-    for found in json_objects(text):
-        fields = {
-            clean(key).lower().replace(" ", ""): clean(str(value))
-            for key, value in found.members.items()
-            if isinstance(value, str | int | float)
-        }
-        if _is_agent(fields):
-            gap = "\n" * text.count("\n", found.start, found.end)
-            rest = (text[: found.start] + gap + text[found.end :]).encode() + data[MAX_SHOW_BYTES:]
-            block = text[found.start : found.end].encode()
-            return Shown(state=_state(fields), block=block, rest=rest)
-    return None
+    objects = [(found, fields) for found in json_objects(text) if _is_agent(fields := _json_fields(found))]
+    if not objects:
+        return None
+    rest = _blanked(text, [(found.start, found.end) for found, _ in objects], "\n")
+    last, fields = objects[-1]
+    block = text[last.start : last.end].encode()
+    return _shown(fields, block, rest.encode() + data[MAX_SHOW_BYTES:], text.count("\n", 0, last.start))
+
+
+def _json_fields(found: Found) -> Mapping[str, str]:
+    return {
+        clean(key).lower().replace(" ", ""): "" if value is None else clean(str(value))
+        for key, value in found.members.items()
+        if value is None or isinstance(value, str | int | float)
+    }
 
 
 def _is_agent(fields: Mapping[str, str]) -> bool:
@@ -118,15 +133,20 @@ def _find_text(data: bytes) -> Shown | None:
     blocks = list(_text_blocks(data))
     if not blocks:
         return None
-    pieces, kept = [], 0
-    for start, end in blocks:
-        pieces += [data[kept:start], b"\n" * data.count(b"\n", start, end)]
-        kept = end
     start, end = blocks[-1]
     block = data[start:end]
-    return Shown(
-        state=_state(_text_fields(decode(block))), block=block, rest=b"".join((*pieces, data[kept:]))
-    )
+    rest = _blanked(data, blocks, b"\n")
+    return _shown(_text_fields(decode(block)), block, rest, data.count(b"\n", 0, start))
+
+
+def _blanked(text: AnyStr, blocks: Iterable[tuple[int, int]], feed: AnyStr) -> AnyStr:
+    """The text with nothing but the line feeds left of the blocks."""
+    pieces: list[AnyStr] = []
+    kept = 0
+    for start, end in blocks:
+        pieces += [text[kept:start], feed * text.count(feed, start, end)]
+        kept = end
+    return feed[:0].join((*pieces, text[kept:]))
 
 
 def _text_blocks(data: bytes) -> Iterator[tuple[int, int]]:
@@ -192,7 +212,22 @@ def _text_fields(text: str) -> Mapping[str, str]:
     return fields
 
 
+def _shown(fields: Mapping[str, str], block: bytes, rest: bytes, before: int) -> Shown:
+    state = _state(fields)
+    return Shown(state=state, block=block, rest=rest, before=before, doubt=_doubt(fields, state))
+
+
 def _state(fields: Mapping[str, str]) -> AgentState:
     known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
     heartbeat = parse_instant(known.pop("heartbeat", ""))
     return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)
+
+
+def _doubt(fields: Mapping[str, str], state: AgentState) -> str:
+    """A heartbeat that is not told at all is no reason to doubt: no key is promised by every version."""
+    told = [fields[key] for key, name in _FIELDS.items() if name == "heartbeat" and key in fields]
+    if not told or state.last_heartbeat_at or state.status.casefold() != "connected":
+        return ""
+    if not told[-1] or told[-1].startswith(_NEVER):
+        return "it says Connected but has had no heartbeat"
+    return f"it says Connected, but its last heartbeat is not understood: {told[-1][:_MAX_TOLD]}"

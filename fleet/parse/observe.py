@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from fleet.model.observation import AgentState, Fact, Log, Observation, Service
+from fleet.model.observation import AgentState, Fact, Log, Observation, Service, Unanswered
 from fleet.model.visit import Capture, Visit
 from fleet.model.words import OS
 from fleet.parse import agent as agents
@@ -56,7 +56,7 @@ def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
         logs=_logs(known, anchors),
         facts=facts,
         answered=(SERVICES_ITEM,) if _has_himds(managed) else (),
-        unanswered=() if _has_himds(managed) else (SERVICES_ITEM,),
+        unanswered=tuple(_unanswered(managed, shown)),
     )
 
 
@@ -123,6 +123,13 @@ def _is_there(service: Service | None) -> bool:
 
 def _has_himds(services: Iterable[Service]) -> bool:
     return _himds(services) is not None
+
+
+def _unanswered(managed: Iterable[Service], shown: agents.Shown | None) -> Iterator[Unanswered]:
+    if not _has_himds(managed):
+        yield Unanswered(item=SERVICES_ITEM, why="its answer is not understood")
+    if shown and shown.doubt:
+        yield Unanswered(item=SHOW_ITEMS[0], why=shown.doubt)
 
 
 def _logs(known: Mapping[str, Capture], anchors: Anchors) -> tuple[Log, ...]:

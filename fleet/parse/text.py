@@ -7,6 +7,11 @@ import re
 from datetime import UTC, datetime
 
 _FIRST_YEAR = 1990
+# How Go prints a time that nobody told it to format: "2026-01-31 12:00:00.123 -0800 PST m=+0.05".
+_GO = re.compile(
+    r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d{4})"
+    r"(?: [A-Za-z0-9+-]{1,8})?(?: m=[+-][\d.]{1,30})?"
+)
 _SURROGATES = re.compile("[\ud800-\udfff\x00]")
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -31,9 +36,12 @@ def to_utf8(data: bytes) -> bytes:
 
 
 def parse_instant(text: str) -> datetime | None:
-    """An ISO 8601 time with a zone as UTC, else None; Go's zero time and other absurd years are None."""
+    """A time with a zone, in ISO 8601 or as Go prints it, as UTC, else None; Go's zero time and other
+    absurd years are None."""
+    text = text.strip()
+    go = _GO.fullmatch(text)
     try:
-        at = datetime.fromisoformat(text.strip())
+        at = datetime.fromisoformat(f"{go[1]}T{go[2]}{go[3]}" if go else text)
         if at.tzinfo is None or at.year < _FIRST_YEAR:
             return None
         return at.astimezone(UTC)

@@ -140,6 +140,49 @@ def test_an_agent_nobody_could_ask_is_not_observed(show: Answer | None, reason: 
     assert "agent.show" in verdict.message
 
 
+def heartbeat(said: object) -> Answer:
+    return (0, json.dumps(json.loads(SHOW) | {"lastHeartbeat": said}).encode(), b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (None, "has had no heartbeat"),
+        ("", "has had no heartbeat"),
+        ("0001-01-01T00:00:00Z", "has had no heartbeat"),
+        ("0001-01-01 00:00:00 +0000 UTC", "has had no heartbeat"),
+        ("2020-01-01T00:00:00", "not understood: 2020-01-01T00:00:00"),
+        ("01/02/2020 03:04:05\x1b[31m", "not understood: 01/02/2020 03:04:05"),
+    ],
+)
+def test_connected_without_a_heartbeat_that_says_when_is_not_well(said: str | None, why: str) -> None:
+    verdict = verdict_on(agent_show=heartbeat(said))
+    assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)
+    assert verdict.message.startswith("not read: agent.show (it says Connected")
+    assert verdict.message.endswith(f"{why})")
+
+
+def test_connected_with_a_blank_heartbeat_in_the_text_form_is_not_well() -> None:
+    text = b"Resource Name      : web01\nAgent Status       : Connected\nAgent Last Heartbeat :%s\n"
+    for blank in (b"", b" "):
+        verdict = verdict_on(agent_show=(1, b"", b""), **{"agent.show-text": (0, text % blank, b"")})
+        assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)
+        assert "has had no heartbeat" in verdict.message
+
+
+def test_what_no_version_promises_to_print_is_not_missed() -> None:
+    shown = json.loads(SHOW)
+    del shown["lastHeartbeat"]
+    assert verdict_on(agent_show=(0, json.dumps(shown).encode(), b"")).word is Word.HEALTHY
+
+
+def test_a_heartbeat_as_go_prints_it_has_an_age() -> None:
+    assert verdict_on(agent_show=heartbeat("2026-03-01 07:58:00.5 +0000 UTC")).word is Word.HEALTHY
+    old = verdict_on(agent_show=heartbeat("2020-01-01 00:00:00 +0000 UTC"))
+    assert old.cause is not None
+    assert old.cause.rule == "agent-offline-too-long"
+
+
 def test_no_agent_is_said_when_that_is_what_was_seen() -> None:
     absent = b"Id=himdsd.service\nLoadState=not-found\nActiveState=inactive\n"
     for services in ((0, absent, b""), NO_BUS, None):

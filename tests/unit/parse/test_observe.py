@@ -164,7 +164,7 @@ def test_a_manager_that_says_nothing_of_the_agent_did_not_answer(said: bytes) ->
     shown = json.dumps({**SHOW, "services": [{"serviceName": "himdsd", "status": "active"}]}).encode()
     observation = observe_visit(_visit(("agent.show", shown, 0), ("services", said, 0)), ANCHORS)
     assert _facts(observation)["service.himds.state"] == "running"
-    assert (observation.answered, observation.unanswered) == ((), ("services",))
+    assert (observation.answered, [each.item for each in observation.unanswered]) == ((), ["services"])
 
 
 def test_the_last_good_capture_of_an_item_counts() -> None:
@@ -255,11 +255,41 @@ def test_what_show_repeats_of_an_error_is_no_line_of_a_log() -> None:
         assert observation.agent.error_details == "MARK"
 
 
-def test_the_last_state_of_a_capture_counts() -> None:
-    later = SHOW_TEXT.replace(b"Disconnected", b"Connected").replace(b": running", b": stopped")
-    observation = observe_texts([("t", SHOW_TEXT + b"$ azcmagent show\n" + later)], ANCHORS)
+LATER_TEXT = SHOW_TEXT.replace(b"Disconnected", b"Connected").replace(b": running", b": stopped")
+LATER_JSON = (
+    b'{"status": "Connected", "resourceName": "x", "agentErrorDetails": "MARK",'
+    b' "services": [{"serviceName": "himds", "status": "stopped"}]}\n'
+)
+EARLIER_JSON = LATER_JSON.replace(b"Connected", b"Expired").replace(b"stopped", b"running")
+
+
+@pytest.mark.parametrize("earlier", [SHOW_TEXT, EARLIER_JSON], ids=["text", "json"])
+@pytest.mark.parametrize("later", [LATER_TEXT, LATER_JSON], ids=["text", "json"])
+def test_the_last_state_of_a_capture_counts(earlier: bytes, later: bytes) -> None:
+    text = earlier + b"$ azcmagent show\n" + later
+    observation = observe_texts([("t", text + b"MARK\n")], ANCHORS)
     assert observation.agent.status == "Connected"
     assert _facts(observation)["service.himds.state"] == "stopped"
+    # What a state says of an error is no line of the log.
+    marked = [record.line for record in observation.logs[0].records if "MARK" in record.text]
+    assert marked == [text.count(b"\n") + 1]
+
+
+@pytest.mark.parametrize(
+    ("printed", "at"),
+    [
+        ("2020-01-01 00:00:00 +0000 UTC", datetime(2020, 1, 1, tzinfo=UTC)),
+        ("2020-01-01 00:00:00.123456789 -0800 PST", datetime(2020, 1, 1, 8, 0, 0, 123456, UTC)),
+        ("2020-01-01 02:00:00.5 +0200 +0200 m=+0.01", datetime(2020, 1, 1, 0, 0, 0, 500000, UTC)),
+        ("2020-01-01T00:00:00-08:00", datetime(2020, 1, 1, 8, tzinfo=UTC)),
+        ("2020-01-01T00:00:00", None),
+        ("0001-01-01 00:00:00 +0000 UTC", None),
+    ],
+)
+def test_a_heartbeat_in_every_form_the_agent_may_print(printed: str, at: datetime | None) -> None:
+    state = parse_show(json.dumps({**SHOW, "lastHeartbeat": printed}).encode())
+    assert state is not None
+    assert state.last_heartbeat_at == at
 
 
 def test_windows_services_and_versions_on_a_console() -> None:
