@@ -1,9 +1,10 @@
-"""References to secrets into their values, read from the environment or from a file when first needed."""
+"""References to secrets into their values, read from the environment or from a file when one is needed."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 
 from fleet.errors import CredentialError
 from fleet.model.host import SecretRef
@@ -12,11 +13,10 @@ MAX_BYTES = 64 * 1024
 
 
 class SecretReader:
-    """Resolves references and remembers what it read. Its ``repr`` and its errors never show a value."""
+    """Resolves references and keeps no value. Its ``repr`` and its errors never show one."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._known: dict[SecretRef, str] = {}
 
     def __repr__(self) -> str:
         return "SecretReader()"
@@ -25,13 +25,8 @@ class SecretReader:
         """The value; of a file, its content without one newline at the end.
 
         Raises:
-            CredentialError: it is missing, empty, unreadable, larger than 64 KiB or not UTF-8.
+            CredentialError: it is missing, empty, unreadable, no regular file, over 64 KiB or not UTF-8.
         """
-        if ref not in self._known:
-            self._known[ref] = self._read(ref)
-        return self._known[ref]
-
-    def _read(self, ref: SecretRef) -> str:
         data = self._variable(ref) if ref.scheme == "env" else _content(ref)
         if len(data) > MAX_BYTES:
             raise CredentialError(f"{ref}: larger than {MAX_BYTES // 1024} KiB, that is no password")
@@ -54,7 +49,12 @@ class SecretReader:
 
 def _content(ref: SecretRef) -> bytes:
     try:
-        with Path(ref.target).open("rb") as file:
+        # A pipe that nobody writes to would hold up every host: it is opened without waiting, and refused.
+        descriptor = os.open(ref.target, os.O_RDONLY | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise CredentialError(f"{ref}: not a regular file")
+        with open(descriptor, "rb") as file:  # noqa: PTH123
             return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else None

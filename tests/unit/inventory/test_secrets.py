@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,11 +69,21 @@ def test_missing_and_unreadable(tmp_path: Path) -> None:
         assert "hunter2" not in str(caught.value)
 
 
-def test_read_once_and_never_shown(tmp_path: Path) -> None:
+def test_a_pipe_or_a_device_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pw"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(CredentialError, match="not a regular file") as caught:
+            SecretReader({}).resolve(in_file(path))
+        assert str(path) in str(caught.value)
+
+
+def test_no_value_is_kept_or_shown(tmp_path: Path) -> None:
     path = tmp_path / "pw"
     path.write_text("hunter2")
     reader = SecretReader({})
     assert reader.resolve(in_file(path)) == "hunter2"
-    path.unlink()
-    assert reader.resolve(in_file(path)) == "hunter2"
     assert "hunter2" not in repr(reader)
+    assert "hunter2" not in repr(vars(reader))
+    path.write_text("hunter3")
+    assert reader.resolve(in_file(path)) == "hunter3"
