@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
+from functools import lru_cache
 
 from fleet.errors import SettingsError
 from fleet.model.host import Host
@@ -69,5 +70,28 @@ class _Index:
         return [name for name in alternatives if name in self._places]
 
     def _by_globs(self, globs: list[str]) -> list[str]:
-        pattern = re.compile("|".join(map(translate, globs)))
-        return [name for name in self._places if pattern.fullmatch(name)]
+        # A node set makes thousands of them: a name is held only against those that begin as it does.
+        rests: dict[str, list[str]] = defaultdict(list)
+        for glob in globs:
+            start = _literal_start(glob)
+            rests[start].append(glob[len(start) :])
+        patterns = {start: _compiled(tuple(group)) for start, group in rests.items()}
+        lengths = frozenset(map(len, patterns))
+        return [name for name in self._places if _matches(name, patterns, lengths)]
+
+
+def _literal_start(glob: str) -> str:
+    return next((glob[:place] for place, char in enumerate(glob) if char in _WILDCARDS), glob)
+
+
+@lru_cache(maxsize=16)
+def _compiled(globs: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, globs)))
+
+
+def _matches(name: str, patterns: Mapping[str, re.Pattern[str]], lengths: frozenset[int]) -> bool:
+    return any(
+        (pattern := patterns.get(name[:length])) and pattern.fullmatch(name, length)
+        for length in lengths
+        if length <= len(name)
+    )

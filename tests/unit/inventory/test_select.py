@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import translate
+
 import pytest
 
 from fleet.errors import SettingsError
@@ -29,6 +31,9 @@ HOSTS = (
         ("db[01-02], web[11-13]", "web[11-12], db[01-02]"),
         ("db0[!1-3]", "db04"),
         ("web0[1-2]*,db[03,04]", "web[01-02], db[03-04]"),
+        ("web[0-9]*", "web[01-12]"),
+        ("*[1-2],alone", "web01 web02 web11 web12 dmz1 db01 db02 alone"),
+        ("db[01-02]*,?b[03-04]", "db[01-04]"),
         ("web,!web-dmz,!web0*", "web[10-12]"),
         ("!web", "db[01-04], alone"),
         ("db,! db01", "db[02-04]"),
@@ -60,3 +65,16 @@ def test_parts_that_match_nothing_are_all_named() -> None:
 def test_no_host_is_a_mistake(limit: str) -> None:
     with pytest.raises(SettingsError):
         select(HOSTS, limit)
+
+
+def test_a_large_node_set_with_a_glob_is_one_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def counted(glob: str) -> str:
+        told.append(glob)
+        return translate(glob)
+
+    monkeypatch.setattr("fleet.inventory.select.translate", counted)
+    chosen = select(HOSTS, "web[0-20000]*1")
+    assert [host.name for host in chosen] == ["web01", "web11"]
+    assert told == ["*1"]
