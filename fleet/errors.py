@@ -59,7 +59,12 @@ class PackError(_FileError):
 
 
 class HostError(FleetError):
-    """One host's trouble. The message says what happened and whose move it is."""
+    """One host's trouble. The message says what happened; ``action`` what to do about it, "" where what is
+    usual for this kind of trouble will do."""
+
+    def __init__(self, message: str, *, action: str = "") -> None:
+        super().__init__(message)
+        self.action = action
 
 
 class UnreachableError(HostError):

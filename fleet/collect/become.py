@@ -13,6 +13,11 @@ MAX_TALK_BYTES = 65536
 LAST_WORDS_S = 1.0
 """How long sudo's own words may come after the end of its stdout."""
 
+_ALLOW = (
+    "Allow this login sudo, with become_password where sudo asks for one, or use `become: reads` with the "
+    "drop-in of `fleet privileges sudoers`."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Talk:
@@ -38,7 +43,9 @@ async def become_root(
             return _started(out, said)
         if password is None:
             process.write_eof()
-            raise PrivilegeError("sudo asks for a password and the inventory names no become_password")
+            raise PrivilegeError(
+                "sudo asks for a password and the inventory names no become_password", action=_ALLOW
+            )
         secret, permit = await password()
         await process.write(secret.encode() + b"\n")
         return await _answered(process, prompt, out, permit)
@@ -54,7 +61,8 @@ async def _answered(process: Process, prompt: str, out: asyncio.Task[_Talk], per
     if asks:
         process.write_eof()
         raise PrivilegeError(
-            "sudo refused the password (one attempt was made): check become_password for this host"
+            "sudo refused the password; one attempt was made",
+            action="Check become_password for this host.",
         )
     rest = _started(out, said)
     permit.accepted()
@@ -79,7 +87,7 @@ async def _next(process: Process, prompt: str, out: asyncio.Task[_Talk]) -> tupl
 def _started(out: asyncio.Task[_Talk], said: bytes) -> bytes:
     if out.result().found:
         return out.result().after
-    raise PrivilegeError("sudo did not start the visit: " + _last_line(said))
+    raise PrivilegeError("sudo did not start the visit: " + _last_line(said), action=_ALLOW)
 
 
 async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _Talk:

@@ -93,7 +93,9 @@ class Visitor:
             async with phases:
                 await self._talk(host, phases, answers)
         except HostError as error:
-            failure = Failure(reason=_REASONS[type(error)], phase=phases.phase, message=str(error))
+            failure = Failure(
+                reason=_REASONS[type(error)], phase=phases.phase, message=str(error), action=error.action
+            )
         answer = answers[-1] if answers else None
         visit = Visit(
             started_at=started_at,

@@ -40,11 +40,13 @@ class Capture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a host was not observed: reason, the phase it happened in, a sentence for the operator."""
+    """Why a host was not observed: reason, the phase it happened in, a sentence for the operator, and what to
+    do where the reason alone does not tell."""
 
     reason: Reason
     phase: Phase | None
     message: str
+    action: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

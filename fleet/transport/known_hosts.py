@@ -54,7 +54,10 @@ class KnownHosts:
         return tuple(found)
 
     def is_known(self, host: Host, peer: str, key: asyncssh.SSHKey) -> bool:
-        """Whether a hashed entry of this key names the host; revoked keys were refused before."""
+        """Whether an entry of this key names the host; revoked keys were refused before."""
+        # A plain one may have been added since asyncssh asked, by another visit to the same address.
+        if key in self.match(host, peer)[0]:
+            return True
         names = _names(host, peer)
         return any(_matches(entry, names) for entry in self._hashed.get(key.public_data, ()))
 

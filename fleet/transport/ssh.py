@@ -229,7 +229,9 @@ class _Login(asyncssh.SSHClient):
                 return False
             return True
         self.trouble = IdentityError(
-            f"the host key is not known: check {shown} and add it to {self.known.path}"
+            f"the host key is not known: {self.known.path} has none for this host, which shows {shown}",
+            action="Get its key by a way you trust (`ssh-keyscan` from a network you trust, the console), "
+            "compare it and add it to known_hosts.",
         )
         return False
 

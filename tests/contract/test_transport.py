@@ -259,6 +259,18 @@ class TestSsh:
         async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), server.host()):
             pass
 
+    async def test_two_names_of_one_new_host_at_once(self, server: Server) -> None:
+        (server.folder / "known_hosts").unlink()
+        transport = SshTransport(connect_s=10, agent_path=None, concurrency=2)
+        both = asyncio.Barrier(2)
+
+        async def visit(name: str) -> None:
+            async with opened(transport, server.host(name=name, host_key_policy=HostKeyPolicy.ACCEPT_NEW)):
+                await both.wait()
+
+        await asyncio.gather(visit("web01"), visit("web01.example"))
+        assert len((server.folder / "known_hosts").read_text().splitlines()) == 1
+
     async def test_a_refused_key(self, server: Server) -> None:
         error = await self.told(server.host(key_file=str(server.folder / "stranger")))
         assert isinstance(error, AuthError)
