@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fnmatch import translate
-from functools import lru_cache
 
 from fleet.errors import SettingsError
 from fleet.model.host import Host
@@ -75,18 +74,15 @@ class _Index:
         for glob in globs:
             start = _literal_start(glob)
             rests[start].append(glob[len(start) :])
-        patterns = {start: _compiled(tuple(group)) for start, group in rests.items()}
+        groups = {start: tuple(group) for start, group in rests.items()}
+        compiled = {group: re.compile("|".join(map(translate, group))) for group in set(groups.values())}
+        patterns = {start: compiled[group] for start, group in groups.items()}
         lengths = frozenset(map(len, patterns))
         return [name for name in self._places if _matches(name, patterns, lengths)]
 
 
 def _literal_start(glob: str) -> str:
     return next((glob[:place] for place, char in enumerate(glob) if char in _WILDCARDS), glob)
-
-
-@lru_cache(maxsize=16)
-def _compiled(globs: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, globs)))
 
 
 def _matches(name: str, patterns: Mapping[str, re.Pattern[str]], lengths: frozenset[int]) -> bool:
