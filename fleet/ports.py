@@ -138,10 +138,6 @@ class Store(Protocol):
         """One host's results, newest first."""
         ...
 
-    def body(self, run_id: str, host: str) -> bytes | None:
-        """The stored body of that visit."""
-        ...
-
     def close(self) -> None:
         """Release the database."""
         ...

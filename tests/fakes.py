@@ -122,9 +122,6 @@ class FakeStore:
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
         return ()
 
-    def body(self, run_id: str, host: str) -> bytes | None:
-        return None
-
     def close(self) -> None:
         pass
 

@@ -133,17 +133,6 @@ class SqlStore:
             results = {run_id: result_from_rows(rows) for run_id, rows in found}
         return tuple((run, results[key]) for key, run in runs.items())
 
-    def body(self, run_id: str, host: str) -> bytes | None:
-        """The stored body of that visit, None when it brought none."""
-        query = (
-            select(tables.captures.c.body)
-            .select_from(tables.captures.join(tables.visits).join(tables.hosts))
-            .where(tables.visits.c.run_id == run_id, tables.hosts.c.name == host)
-        )
-        with self._database.reading() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else bytes(found)
-
     def close(self) -> None:
         """Release the database."""
         self._database.close()
