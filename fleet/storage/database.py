@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from fleet.errors import SettingsError
 from fleet.model.report import Run
 from fleet.storage.failures import translated
-from fleet.storage.files import prepare_file, require_file
+from fleet.storage.files import is_still, prepare_file, require_file
 from fleet.storage.lock import FileLock, RunLock, SessionLock
 
 BUSY_TIMEOUT_MS = 10_000
@@ -101,9 +101,9 @@ def open_database(url: str, *, create: bool = True) -> Database:
     path = _sqlite_path(parsed)
     if create:
         prepare_file(path)
-    else:
-        require_file(path)
-    return _open_sqlite(parsed, path)
+        return _open_sqlite(parsed, path)
+    require_file(path)
+    return _open_sqlite(_still(path) if is_still(path) else parsed, path)
 
 
 def name_database(url: str) -> str:
@@ -129,6 +129,12 @@ def _sqlite_path(url: URL) -> Path:
     if url.query or url.host or not url.database or url.database == ":memory:":
         raise SettingsError("a SQLite database is one file: sqlite:///PATH, with no host and no options")
     return Path(url.database)
+
+
+def _still(path: Path) -> URL:
+    """The file as it stands: read without the files that SQLite would make beside it."""
+    still = {"mode": "ro", "immutable": "1", "uri": "true"}
+    return URL.create("sqlite", database=path.absolute().as_uri(), query=still)
 
 
 def _sqlite_place(path: Path) -> str:

@@ -42,6 +42,27 @@ def require_file(path: Path) -> None:
         raise StorageError(f"{path}: {exc.strerror}; name a database that you may read") from exc
 
 
+def is_still(path: Path) -> bool:
+    """Whether the file must be read as it stands: in a folder that we may not write, with nothing beside it.
+
+    Raises:
+        StorageError: what a run left beside it cannot be read from here.
+    """
+    # SQLite follows links, and looks for its files beside what they lead to.
+    real = path.resolve()
+    if os.access(real.parent, os.W_OK):
+        return False
+    log, index = Path(f"{real}-wal"), Path(f"{real}-shm")
+    if not log.exists():
+        return True
+    if os.access(log, os.R_OK) and os.access(index, os.R_OK):
+        return False
+    raise StorageError(
+        f"{path}: a run is being stored, or was cut off, and you may not read {log.name} and {index.name}"
+        " beside it; wait for its end, or let its owner call `fleet runs` once"
+    )
+
+
 def _create_folder(folder: Path) -> None:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):

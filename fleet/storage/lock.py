@@ -48,7 +48,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def take(self, run: Run) -> None:
-        """Also raises StorageError when the file cannot be made."""
+        """Also raises StorageError when the file cannot be made, locked or written."""
         if self._descriptor is not None:
             return
         try:
@@ -57,6 +57,12 @@ class FileLock:
             raise StorageError(f"{self._path}: {exc.strerror}; let fleet write beside the database") from exc
         try:
             self._hold(descriptor, run)
+        except OSError as exc:
+            os.close(descriptor)
+            raise StorageError(
+                f"{self._path}: the lock cannot be held: {exc.strerror}; give fleet a database on a disk"
+                " that it may write and that locks"
+            ) from exc
         except BaseException:
             os.close(descriptor)
             raise

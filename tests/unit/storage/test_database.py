@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from alembic.config import Config
@@ -107,6 +109,74 @@ def test_reading_leaves_no_file_behind(tmp_path: Path) -> None:
     assert reader.runs(1) == ()
     reader.close()
     assert [path.name for path in tmp_path.iterdir()] == ["fleet.db"]
+
+
+@contextmanager
+def reader_only(folder: Path, beside: int = 0o444) -> Iterator[None]:
+    """Within, this process may only read; ``beside``: the rights of the files that SQLite makes."""
+    for path in folder.iterdir():
+        path.chmod(beside if path.name.endswith(("-wal", "-shm")) else 0o444)
+    folder.chmod(0o555)
+    is_root = os.getuid() == 0
+    if is_root:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A folder that other users reach."""
+    with TemporaryDirectory(prefix="fleet #") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_reader_needs_no_right_to_write(shared: Path) -> None:
+    store = open_store(f"sqlite:///{shared}/fleet.db")
+    store.begin(RUN, [])
+    store.close()
+    (shared / "link.db").symlink_to("fleet.db")
+    with reader_only(shared):
+        for name in ("fleet.db", "link.db"):
+            reader = open_existing(f"sqlite:///{shared}/{name}")
+            assert reader.runs(1) == (RUN,)
+            reader.close()
+    assert {path.name for path in shared.iterdir()} == {"fleet.db", "fleet.db.lock", "link.db"}
+
+
+def test_a_reader_of_a_run_that_is_being_stored_sees_it_or_is_told_who_must_act(shared: Path) -> None:
+    url = f"sqlite:///{shared}/fleet.db"
+    store = open_store(url)
+    store.begin(RUN, [])
+    with reader_only(shared):
+        reader = open_existing(url)
+        assert reader.runs(1) == (RUN,)
+        reader.close()
+    with (
+        reader_only(shared, 0o000),
+        pytest.raises(StorageError, match="let its owner call `fleet runs` once"),
+    ):
+        open_existing(url)
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSPC, errno.EROFS])
+def test_a_lock_that_the_file_system_refuses_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db")
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(StorageError, match=rf"fleet\.db\.lock: .*{os.strerror(number)}"):
+        store.begin(RUN, [])
+    store.close()
 
 
 @pytest.mark.parametrize(
