@@ -10,11 +10,12 @@ from itertools import islice
 from fleet.classify.conditions import holds
 from fleet.classify.evidence import make_evidence
 from fleet.classify.patterns import Matcher, compile_pattern
-from fleet.classify.survival import state_of
+from fleet.classify.survival import is_beating, state_of
 from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
-from fleet.model.observation import Level, Log, LogRecord, Observation
+from fleet.model.observation import AgentState, Level, Log, LogRecord, Observation
 from fleet.model.pack import OTHER, Pack, Rule
 from fleet.model.words import State
+from fleet.parse.observe import SERVICE_LOGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,7 @@ class _Hit:
     log: Log
     record: LogRecord
     at: datetime | None
+    state: State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,24 +58,27 @@ class Classifier:
         """At most one finding for each rule and state, in no promised order."""
         hits: dict[tuple[str, State], tuple[Rule, list[_Hit]]] = {}
         for log in observation.logs:
-            for record, rule in self._matched(log):
-                if _applies(rule, observation):
-                    state, at = state_of(record, log, observation.agent)
-                    _, found = hits.setdefault((rule.id, state), (rule, []))
-                    found.append(_Hit(log=log, record=record, at=at))
+            for rule, hit in self._matched(log, observation):
+                _, found = hits.setdefault((rule.id, hit.state), (rule, []))
+                found.append(hit)
         from_logs = [_log_finding(rule, state, found) for (_, state), (rule, found) in hits.items()]
         return (*from_logs, *self._state_findings(observation))
 
-    def _matched(self, log: Log) -> Iterator[tuple[LogRecord, Rule]]:
-        explained: set[int | None] = set()
+    def _matched(self, log: Log, observation: Observation) -> Iterator[tuple[Rule, _Hit]]:
+        explained = set()
+        beating = is_beating({fact.name: fact for fact in observation.facts})
         for record in log.records:
+            hit = _hit(record, log, observation.agent, beating)
             for rule in self._matches(record):
-                explained.add(record.run)
-                yield record, rule
+                if _applies(rule, observation):
+                    explained.add(_scope(hit))
+                    yield rule, hit
         other = self._outcomes.get(OTHER)
         for record in log.records:
-            if other is not None and record.level is Level.FATAL and record.run not in explained:
-                yield record, other
+            if other is not None and record.level is Level.FATAL and _applies(other, observation):
+                hit = _hit(record, log, observation.agent, beating)
+                if _scope(hit) not in explained:
+                    yield other, hit
 
     def _matches(self, record: LogRecord) -> Iterator[Rule]:
         outcome = self._outcomes.get(record.code, self._outcomes.get(OTHER)) if record.code else None
@@ -106,6 +111,19 @@ class Classifier:
                 make_evidence(facts[name].source, 0, f"{name} = {facts[name].value}") for name in read
             ]
             yield _finding(rule, State.ACTIVE, 1, evidence)
+
+
+def _hit(record: LogRecord, log: Log, agent: AgentState, beating: bool) -> _Hit:
+    state, at = state_of(record, log, agent, beating=beating)
+    return _Hit(log=log, record=record, at=at, state=state)
+
+
+def _scope(hit: _Hit) -> tuple[State, int | None, int]:
+    """What one match explains: all of a command's run, for that ends once; of a service's log only its line.
+
+    What was survived does not explain what still holds.
+    """
+    return hit.state, hit.record.run, hit.record.line if hit.log.source in SERVICE_LOGS else 0
 
 
 def _applies(rule: Rule, observation: Observation) -> bool:

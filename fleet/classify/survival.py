@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from fleet.model.observation import AgentState, CommandRun, Log, LogRecord, Outcome
+from fleet.classify.conditions import holds
+from fleet.model.observation import AgentState, CommandRun, Fact, Level, Log, LogRecord, Outcome
+from fleet.model.pack import Condition
 from fleet.model.words import State
+from fleet.parse.observe import SERVICE_LOGS
+
+# Azure calls a machine disconnected after 15 to 30 minutes without a heartbeat.
+_BEATING = (
+    Condition(field="agent.status", op="is", value="Connected"),
+    Condition(field="agent.heartbeat_age_s", op="below", value="1801"),
+    Condition(field="agent.heartbeat_age_s", op="above", value="-1801"),
+)
 
 
-def state_of(record: LogRecord, log: Log, agent: AgentState) -> tuple[State, datetime | None]:
+def is_beating(facts: Mapping[str, Fact]) -> bool:
+    """Whether the agent is Connected and, by the host's clock, its last heartbeat is not overdue."""
+    return all(holds(condition, facts) for condition in _BEATING)
+
+
+def state_of(
+    record: LogRecord, log: Log, agent: AgentState, *, beating: bool = False
+) -> tuple[State, datetime | None]:
     """Whether what the record says still holds, and the record's time (its run's when it has none)."""
     run = _run_of(record, log)
     at = record.at or (run.last_at if run else None)
+    if beating and _is_passing(record, log):
+        return State.HISTORICAL, at
     if run is not None and (run.outcome is Outcome.SUCCESS or not run.current):
         return State.HISTORICAL, at
     if _is_outlived(run, at, agent):
@@ -23,6 +43,12 @@ def _run_of(record: LogRecord, log: Log) -> CommandRun | None:
     if record.run is None or not 0 <= record.run < len(log.runs):
         return None
     return log.runs[record.run]
+
+
+def _is_passing(record: LogRecord, log: Log) -> bool:
+    """Services try again and log each try, at any level: while heartbeats arrive, that one failed is over or
+    does not matter. By a fatal line a service ends."""
+    return log.source in SERVICE_LOGS and record.level is not Level.FATAL
 
 
 def _is_outlived(run: CommandRun | None, at: datetime | None, agent: AgentState) -> bool:

@@ -146,7 +146,8 @@ def _blanked(text: AnyStr, blocks: Iterable[tuple[int, int]], feed: AnyStr) -> A
     for start, end in blocks:
         pieces += [text[kept:start], feed * text.count(feed, start, end)]
         kept = end
-    return feed[:0].join((*pieces, text[kept:]))
+    pieces.append(text[kept:])
+    return feed[:0].join(pieces)
 
 
 def _text_blocks(data: bytes) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,8 @@ from fleet.parse.services import (
 )
 from fleet.parse.text import decode, from_epoch, to_utf8
 
-LOG_ITEMS = ("log.azcmagent", "log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext", "agent.check")
+SERVICE_LOGS = ("log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext")
+LOG_ITEMS = ("log.azcmagent", *SERVICE_LOGS, "agent.check")
 SHOW_ITEMS = ("agent.show", "agent.show-text")
 SERVICES_ITEM = "services"
 UNITS = ("himdsd", "gcad", "extd", "arcproxyd")

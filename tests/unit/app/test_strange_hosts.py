@@ -231,6 +231,33 @@ def test_a_list_of_services_alone(text: bytes, rules: list[str]) -> None:
     assert [finding.rule for finding in result.findings] == rules
 
 
+NO_NAME = (
+    b'time="2026-03-01T07:59:%02dZ" level=%s msg="retrying" '
+    b'Error="Post \\"https://login.microsoftonline.com/t/oauth2/v2.0/token\\": dial tcp: lookup'
+    b' login.microsoftonline.com: no such host"\n'
+)
+
+
+def test_one_failed_try_between_two_heartbeats_is_no_failure() -> None:
+    beat = b'time="2026-03-01T07:59:30Z" level=info msg="Heartbeat sent successfully"\n'
+    tried = NO_NAME % (0, b"warning")
+    for log in (tried, tried + beat, tried + NO_NAME % (20, b"error")):
+        assert verdict_on(log_himds=(0, log, b"")).word is Word.HEALTHY
+    overdue = SHOW.replace(b"07:58", b"07:29")
+    verdict = verdict_on(agent_show=(0, overdue, b""), log_himds=(0, tried, b""))
+    assert verdict.cause is not None
+    assert verdict.cause.rule == "login-endpoint-dns"
+
+
+def test_a_service_that_ended_is_a_failure_whatever_was_survived_before() -> None:
+    old = (NO_NAME % (0, b"error")).replace(b"2026", b"2025")
+    fatal = b'time="2026-03-01T07:59:50Z" level=fatal msg="cannot read the key store"\n'
+    verdict = verdict_on(log_himds=(0, old + fatal, b""))
+    assert verdict.word is Word.FAILING
+    assert verdict.cause is not None
+    assert verdict.cause.rule == "failure-without-rule"
+
+
 def test_files_that_do_not_exist_were_looked_for() -> None:
     assert verdict_on(log_azcmagent=NO_FILE, log_himds=NO_FILE).word is Word.HEALTHY
 

@@ -23,7 +23,7 @@ from fleet.model.observation import (
     Observation,
     Outcome,
 )
-from fleet.model.pack import Condition, Message, Pack, Rule
+from fleet.model.pack import OTHER, Condition, Message, Pack, Rule
 from fleet.model.words import OS, Severity, State
 from fleet.packs.load import load_pack
 
@@ -130,10 +130,71 @@ def test_a_later_heartbeat_makes_history(
     assert finding.state is state
 
 
+@pytest.mark.parametrize("age_s", [100, 1800, 1801])
+@pytest.mark.parametrize("minutes", [5, None])
+@pytest.mark.parametrize(
+    ("source", "level", "status", "passing"),
+    [
+        ("log.himds", Level.ERROR, "Connected", True),
+        ("log.gc_agent", Level.WARNING, "Connected", True),
+        ("log.himds", Level.FATAL, "Connected", False),
+        ("log.himds", Level.ERROR, "Disconnected", False),
+        ("log.azcmagent", Level.ERROR, "Connected", False),
+        ("agent.check", Level.ERROR, "Connected", False),
+    ],
+)
+def test_while_heartbeats_arrive_a_services_failed_try_is_history(
+    source: str, level: Level, status: str, passing: bool, minutes: int | None, age_s: int
+) -> None:
+    log = Log(source=source, records=(record(1, minutes=minutes, level=level),))
+    facts = (Fact(name="agent.status", value=status), Fact(name="agent.heartbeat_age_s", value=str(age_s)))
+    agent = AgentState(status=status, last_heartbeat_at=T0)
+    (finding,) = Classifier(PACK).classify(Observation(logs=(log,), agent=agent, facts=facts))
+    assert (finding.state is State.HISTORICAL) is (passing and age_s <= 1800)
+
+
 def test_without_any_time_a_heartbeat_proves_nothing() -> None:
     agent = AgentState(status="Connected", last_heartbeat_at=T0)
     (finding,) = classify(record(1), agent=agent)
     assert finding.state is State.ACTIVE
+
+
+UNNAMED = replace(MESSAGE, id="unnamed", messages=(), outcome=OTHER)
+
+
+def unnamed(source: str, *records: LogRecord, runs: tuple[CommandRun, ...]) -> list[tuple[State, int]]:
+    """State and line of what is fatal and has no rule; the last heartbeat is of minute 3."""
+    agent = AgentState(status="Connected", last_heartbeat_at=T0 + timedelta(minutes=3))
+    log = Log(source=source, records=tuple(replace(r, run=0) for r in records), runs=runs)
+    pack = replace(PACK, rules=(MESSAGE, UNNAMED))
+    found = Classifier(pack).classify(Observation(logs=(log,), agent=agent))
+    return [(f.state, f.evidence[0].line) for f in found if f.rule == "unnamed"]
+
+
+FATAL = record(2, "cannot read the key store", minutes=9, level=Level.FATAL)
+
+
+@pytest.mark.parametrize("source", ["log.himds", "himds.log"])
+def test_what_was_survived_does_not_explain_a_new_fatal_line(source: str) -> None:
+    runs = (run(Outcome.FAILURE, command="", minutes=9),)
+    assert unnamed(source, record(1, minutes=1), FATAL, runs=runs) == [(State.ACTIVE, 2)]
+
+
+def test_in_a_services_log_a_line_explains_only_itself() -> None:
+    runs = (run(Outcome.FAILURE, command="", minutes=9),)
+    assert unnamed("log.himds", record(1, minutes=8), FATAL, runs=runs) == [(State.ACTIVE, 2)]
+    assert unnamed("log.himds", record(2, minutes=8, level=Level.FATAL), runs=runs) == []
+
+
+def test_in_a_commands_run_a_line_explains_how_it_ends() -> None:
+    runs = (run(Outcome.FAILURE, minutes=9),)
+    assert unnamed("log.azcmagent", record(1, minutes=8), FATAL, runs=runs) == []
+
+
+def test_a_rule_of_another_system_explains_nothing() -> None:
+    pack = replace(PACK, rules=(replace(MESSAGE, os=OS.WINDOWS), UNNAMED))
+    log = Log(source="log.azcmagent", records=(record(1), FATAL))
+    assert [f.rule for f in Classifier(pack).classify(Observation(os=OS.LINUX, logs=(log,)))] == ["unnamed"]
 
 
 def test_a_rule_for_one_system_is_silent_on_another() -> None:
