@@ -14,7 +14,7 @@ from fleet.classify.engine import Classifier
 from fleet.classify.rank import rank
 from fleet.errors import SettingsError
 from fleet.model.finding import Finding
-from fleet.model.observation import AgentState, Level, Log, Observation
+from fleet.model.observation import Level, Log, Observation, Outcome
 from fleet.model.pack import Pack
 from fleet.model.words import OS, State, Word
 from fleet.parse.mask import Masker
@@ -126,17 +126,18 @@ def _read_end(path: Path) -> bytes:
 def _verdict(observation: Observation, findings: Sequence[Finding]) -> Word:
     active = [finding for finding in findings if finding.state is State.ACTIVE]
     word = word_of(active)
-    if word is Word.HEALTHY and not findings and not _is_recognized(observation):
+    if word is Word.HEALTHY and not _shows_health(observation):
         return Word.NOT_OBSERVED
     return word
 
 
-def _is_recognized(observation: Observation) -> bool:
-    """Whether anything in the text was of a shape the parsers know."""
-    if observation.agent != AgentState() or observation.services or observation.facts:
-        return True
-    return any(_is_known(log) for log in observation.logs)
+def _shows_health(observation: Observation) -> bool:
+    """Whether the text would have shown what is wrong: a version or a list of settings would not."""
+    return bool(observation.agent.status or observation.services) or any(map(_is_telling, observation.logs))
 
 
-def _is_known(log: Log) -> bool:
+def _is_telling(log: Log) -> bool:
+    """A command that ended, or a service's own log; not a command that is still under way."""
+    if log.runs and log.runs[-1].command:
+        return log.runs[-1].outcome is not Outcome.UNKNOWN
     return any(record.code or record.at or record.level is not Level.UNKNOWN for record in log.records)

@@ -110,3 +110,21 @@ def test_the_json_document() -> None:
     assert finding["code"] is None
     assert finding["first_seen_at"] == finding["last_seen_at"] == "2026-03-01T08:00:01Z"
     assert finding["evidence"] == [{"line": 2, "text": 'AADSTS700016: gone  Application Id="1"'}]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("azcmagent version 1.58.03228.700\n", Word.NOT_OBSERVED),
+        ("Local Configuration Settings\n  proxy.url : \n", Word.NOT_OBSERVED),
+        ("INFO    Agent Version: 1.58\nINFO    Agent Command: connect\n", Word.NOT_OBSERVED),
+        (
+            "INFO    Agent Command: connect\nINFO    Successfully Onboarded Resource to Azure\n",
+            Word.HEALTHY,
+        ),
+    ],
+)
+def test_healthy_is_said_of_what_would_have_shown_a_failure(tmp_path: Path, text: str, word: Word) -> None:
+    (tmp_path / "text").write_text(text)
+    (result,) = classify_paths([str(tmp_path / "text")], PACK)
+    assert result.verdict is word
