@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from fleet.classify.evidence import harmless
@@ -34,6 +34,7 @@ _TIMED_OUT = (124, 137, 143)
 _NO_PROGRAM = (126, 127)
 _NOT_THERE = b"No such file or directory"
 _MAX_SAID = 200
+_NO_END = "the answer ended before its end mark"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # The agent's own absence explains why nothing else of it could be read.
 _AGENT_ABSENT = "agent-not-installed"
@@ -50,7 +51,8 @@ class _Gap:
 
 
 def judge(visit: Visit, observation: Observation, findings: Sequence[Finding], pack: Pack) -> Verdict:
-    """The verdict. Findings of a partial visit keep their word; without any, what was not read decides.
+    """The verdict. Findings of a partial visit keep their word, and the message says what was not read;
+    without any, that decides.
 
     HEALTHY is said only when the visit is complete and every required item of the pack was read and
     understood, where a file that does not exist counts as read.
@@ -62,6 +64,7 @@ def judge(visit: Visit, observation: Observation, findings: Sequence[Finding], p
         return Verdict(
             word=word_of(active),
             observed=Observed.FULL if whole else Observed.PARTIAL,
+            message="; ".join(_unseen(visit, gaps)),
             cause=active[0],
             action=first_sentence(active[0].remediation),
         )
@@ -141,6 +144,20 @@ def _said(capture: Capture) -> str:
     return words[-1][:_MAX_SAID] if words else f"exit code {capture.exit_code}"
 
 
+def _unseen(visit: Visit, gaps: Sequence[_Gap]) -> Iterator[str]:
+    """What kept the visit from seeing all."""
+    if visit.failure is not None:
+        yield f"the visit broke off: {visit.failure.message}"
+    elif not visit.complete:
+        yield _NO_END
+    if gaps:
+        yield _not_read(gaps)
+
+
+def _not_read(gaps: Iterable[_Gap]) -> str:
+    return "not read: " + "; ".join(dict.fromkeys(f"{gap.item} ({gap.why})" for gap in gaps))
+
+
 def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
     observed = Observed.PARTIAL if visit.captures else Observed.NONE
     if visit.failure is not None:
@@ -148,10 +165,9 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
         return _verdict(observed, failure.reason, failure.phase, failure.message)
     reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
     phase = Phase.EXEC if reason is Reason.DEADLINE else None
-    missing = "; ".join(dict.fromkeys(f"{gap.item} ({gap.why})" for gap in gaps if gap.reason is reason))
     if not visit.complete and reason is Reason.PARTIAL:
-        return _verdict(observed, reason, phase, "the answer ended before its end mark")
-    return _verdict(observed, reason, phase, f"not read: {missing}")
+        return _verdict(observed, reason, phase, _NO_END)
+    return _verdict(observed, reason, phase, _not_read(gap for gap in gaps if gap.reason is reason))
 
 
 def _verdict(observed: Observed, reason: Reason, phase: Phase | None, message: str) -> Verdict:

@@ -15,7 +15,8 @@ from fleet.model.words import Observed, Phase, Reason, Word
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The word on one host. ``cause`` is the finding that explains the others (None: there is none);
-    ``action`` the one next action. ``reason``, ``phase``, ``message`` are set for NOT_OBSERVED only."""
+    ``action`` the one next action. ``reason`` and ``phase`` are set for NOT_OBSERVED only; ``message`` says
+    why it was not observed, or what was not read where it was observed in part."""
 
     word: Word
     observed: Observed

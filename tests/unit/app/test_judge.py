@@ -204,6 +204,20 @@ def test_without_an_agent_its_files_are_not_missed() -> None:
 def test_partial_findings_say_so() -> None:
     verdict = judge(visit(capture("show")), (finding(severity=Severity.WARNING),), PACK)
     assert (verdict.word, verdict.observed) == (Word.DEGRADED, Observed.PARTIAL)
+    assert verdict.message == "not read: log (no answer)"
+
+
+def test_a_cause_does_not_hide_what_was_not_read() -> None:
+    denied = capture("log", 1, denied=True, stderr=b"tail: Permission denied")
+    verdict = judge(visit(capture("show", 124), denied), (finding(),), PACK)
+    assert verdict.cause == finding()
+    assert verdict.message == "not read: show (did not end within 10 s); log (tail: Permission denied)"
+    cut = judge(visit(capture("show"), capture("log"), complete=False), (finding(),), PACK)
+    assert cut.message == "the answer ended before its end mark"
+    late = Failure(reason=Reason.DEADLINE, phase=Phase.TRANSFER, message="too slow")
+    broken = judge(visit(capture("show"), complete=False, failure=late), (finding(),), PACK)
+    assert broken.message == "the visit broke off: too slow; not read: log (no answer)"
+    assert judge(WHOLE, (finding(),), PACK).message == ""
 
 
 def test_every_reason_has_an_action() -> None:
