@@ -118,6 +118,14 @@ def test_evidence_opens_by_keyboard(page: Page) -> None:
     assert details.count() == 0
 
 
+def test_a_row_shows_its_cause_and_what_was_not_read(page: Page) -> None:
+    page.fill("#text", "db01")
+    row = page.locator("#rows tr").first.text_content() or ""
+    assert "AZCM0042" in row
+    assert "observed in part" in row
+    assert "not read: log.himds (denied)" in row
+
+
 def test_the_table_is_filtered_and_sorted_by_keyboard_alone(page: Page) -> None:
     page.locator("#text").focus()
     page.keyboard.type("ok0")

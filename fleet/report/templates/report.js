@@ -141,8 +141,8 @@
       prose(cause, " " + host.rule.title).prepend(make("b", "", host.rule.label));
     } else {
       cause.append(why(host));
-      if (host.message) cause.append(make("span", "sub", host.message));
     }
+    if (host.message) cause.append(make("span", "sub", host.message));
     const state = make("td", "agent", host.status);
     if (host.version) state.append(make("span", "sub", host.version));
     row.append(name, verdict, cause, state, make("td", "wide", host.groups.join(", ")), make("td", "wide", host.os),

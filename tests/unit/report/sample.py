@@ -152,6 +152,6 @@ def varied_report() -> RunReport:
     results.append(make_unseen("swapped", Reason.IDENTITY, Phase.HANDSHAKE, changed))
     results.append(make_unseen("locked", Reason.AUTH, Phase.AUTH, f"refused: {HOSTILE[0]} {HOSTILE[3]}"))
     results += [make_hostile(n, text) for n, text in enumerate(HOSTILE)]
-    partial = replace(results[0].verdict, observed=Observed.PARTIAL)
+    partial = replace(results[0].verdict, observed=Observed.PARTIAL, message="not read: log.himds (denied)")
     results[0] = replace(results[0], verdict=partial)
     return make_report(results)

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from fleet.model.words import Word
 from fleet.report.text import clean, render_host
-from tests.unit.report.sample import CREATE, HOSTILE, SURVIVED, make_hostile, make_report, make_result
+from tests.unit.report.sample import (
+    CREATE,
+    HOSTILE,
+    SURVIVED,
+    make_hostile,
+    make_report,
+    make_result,
+    varied_report,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +63,14 @@ def test_render_host_shows_the_newest_in_detail_and_a_line_for_each_older_run() 
     assert "  Phases: connect 0.02 s, exec 3.10 s\n" in shown
     assert "info, survived earlier: AZCM0042" in shown
     assert shown.splitlines()[-1].startswith("  2026-03-04T05:06:07Z  HEALTHY")
+
+
+def test_render_host_tells_what_was_not_read_beside_the_cause() -> None:
+    report = varied_report()
+    shown = render_host([(report.run, report.results[0])])
+    assert shown.startswith("db01  FAILING (observed in part)\n")
+    assert "\n  not read: log.himds (denied)\n" in shown
+    assert f"error: AZCM0042 {CREATE.title}" in shown
 
 
 @pytest.mark.parametrize("text", HOSTILE)
