@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from pathlib import Path
 from typing import Protocol
 
 from fleet.model.host import Host, SecretRef
@@ -144,8 +143,8 @@ class Store(Protocol):
 
 
 class ReportWriter(Protocol):
-    """Writes one kind of report; a file is whole or absent."""
+    """Renders one kind of report."""
 
-    def write(self, report: RunReport, folder: Path) -> Iterable[Path]:
-        """The files written. Raises ReportError."""
+    def files(self, report: RunReport) -> Iterable[tuple[str, Iterable[str]]]:
+        """Each file's name and the pieces of its text."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
@@ -23,4 +24,14 @@ def main() -> None:
     except Exception:  # noqa: BLE001  # Python would end with 1, which speaks of hosts here
         traceback.print_exc()
         code = BUG
+    _end_stderr()
     sys.exit(code)
+
+
+def _end_stderr() -> None:
+    # Python tries again at its end to write what nobody takes, and makes the code 120.
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

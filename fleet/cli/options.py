@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,7 +14,20 @@ from fleet.bootstrap import database_name
 from fleet.errors import SettingsError
 from fleet.report.files import make_folder
 
-DB = click.option("--db", metavar="URL", help="Database; default $FLEET_DATABASE_URL, else a SQLite file.")
+
+def _not_empty(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    # An empty one is a variable of the caller that was not set: it must not mean the default.
+    if value == "":
+        raise click.BadParameter("it is empty.")
+    return value
+
+
+DB = click.option(
+    "--db",
+    metavar="URL",
+    callback=_not_empty,
+    help="Database; default $FLEET_DATABASE_URL, else a SQLite file.",
+)
 
 
 class Seconds(click.FloatRange):
@@ -29,9 +43,15 @@ class Seconds(click.FloatRange):
         return seconds
 
 
+def tell(text: str) -> None:
+    """Say it on stderr; that nobody can hear it ends nothing."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def announce(db: str | None) -> None:
     """Say on stderr which database is used. Raises SettingsError for a URL that names none."""
-    click.echo(database_name(db), err=True)
+    tell(database_name(db))
 
 
 def require_folder(folder: Path) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from fleet.app.collect_run import RunState
+from fleet.cli.options import tell
 from fleet.model.words import Word
 
 REFRESH_S = 0.25
@@ -21,14 +21,17 @@ OLDEST = 5
 _STYLES = {Word.HEALTHY: "green", Word.FAILING: "red", Word.DEGRADED: "yellow", Word.NOT_OBSERVED: "magenta"}
 
 
-async def show_progress(state: RunState, stream: TextIO = sys.stderr) -> None:
-    """Until cancelled. Writes to ``stream`` only."""
-    console = Console(file=stream)
+async def show_progress(state: RunState) -> None:
+    """On stderr until cancelled; not at all where there is none."""
+    stream = sys.stderr
+    if stream is None:
+        return
     began = time.monotonic()
-    if not console.is_terminal:
+    if not stream.isatty():
         while True:
             await asyncio.sleep(LINE_EVERY_S)
-            console.print(_line(state, time.monotonic() - began), soft_wrap=True)
+            tell(_line(state, time.monotonic() - began).plain)
+    console = Console(file=stream)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
             live.update(_view(state, time.monotonic() - began))

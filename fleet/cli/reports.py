@@ -14,6 +14,7 @@ from fleet.errors import SettingsError
 from fleet.model.report import Run
 from fleet.model.words import Word
 from fleet.ports import Store
+from fleet.report.files import save_reports
 from fleet.report.text import clean, format_utc, render_host
 
 _WORDS = (Word.FAILING, Word.DEGRADED, Word.HEALTHY, Word.NOT_OBSERVED)
@@ -93,9 +94,8 @@ def report(db: str | None, run_id: str, formats: str, out: Path) -> None:
         which = "" if run_id == "latest" else f" {clean(run_id)}"
         raise SettingsError(f"the database holds no run{which}; `fleet runs` lists what it holds")
     require_folder(out)
-    for writer in writers:
-        for path in writer.write(found, out):
-            click.echo(f"wrote {path}")
+    for path in save_reports(found, writers, out):
+        click.echo(f"wrote {path}")
 
 
 @contextmanager

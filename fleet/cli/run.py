@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import shlex
-import signal
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fleet.app.collect_run import Collection, RunState
-from fleet.app.exit_code import Stopped, run_exit_code
+from fleet.app.exit_code import run_exit_code
 from fleet.bootstrap import (
     FORMATS,
     CollectSettings,
@@ -24,13 +20,15 @@ from fleet.bootstrap import (
     inventory_warnings,
     report_writers,
 )
-from fleet.cli.options import announce, require_folder
+from fleet.cli.interrupts import Interrupts
+from fleet.cli.options import announce, require_folder, tell
 from fleet.collect.visit import SystemClock
 from fleet.errors import ReportError, StorageError
 from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import RunReport
 from fleet.model.words import ExitCode, Word
+from fleet.report.files import save_reports
 from fleet.report.groups import count_hosts
 
 log = logging.getLogger(__name__)
@@ -52,41 +50,40 @@ def collect_hosts(
     announce(db)
     state = RunState(selected=len(hosts))
     try:
-        report, code = asyncio.run(_run(settings, hosts, pack, db, state))
-        _tell(report, out, form)
+        with Interrupts(state) as interrupts:
+            ended = asyncio.run(_run(settings, hosts, pack, db, out, interrupts))
+            click.echo(_told(ended, form), nl=False)
+            return _code(interrupts)
     except (StorageError, ReportError, OSError) as error:
         log.info("the run was not finished: %s", error)
         if not state.bugs:
             raise
-        click.echo(f"fleet: {error}", err=True)
+        tell(f"fleet: {error}")
         return ExitCode.BUG
-    return code
 
 
 def _fitting(settings: CollectSettings, hosts: tuple[Host, ...]) -> CollectSettings:
     fits, message = fitting_concurrency(settings.concurrency)
     for warning in (*inventory_warnings(hosts), *([message] if message else [])):
-        click.echo(f"warning: {warning}", err=True)
+        tell(f"warning: {warning}")
     return replace(settings, concurrency=fits)
 
 
-def _tell(report: RunReport, out: Path | None, form: str) -> None:
+def _told(report: RunReport, form: str) -> str:
     from fleet.report.json_file import render_json
     from fleet.report.summary import render_summary
 
-    # Files first: they must not depend on somebody reading our output.
-    if out is not None:
-        for writer in report_writers(",".join(FORMATS)):
-            for path in writer.write(report, out):
-                click.echo(f"wrote {path}", err=True)
-    click.echo(render_json(report) if form == "json" else render_summary(report), nl=False)
+    return render_json(report) if form == "json" else render_summary(report)
 
 
 async def _run(
-    settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, db: str | None, state: RunState
-) -> tuple[RunReport, ExitCode]:
-    from fleet.cli.progress import show_progress
-
+    settings: CollectSettings,
+    hosts: tuple[Host, ...],
+    pack: Pack,
+    db: str | None,
+    out: Path | None,
+    interrupts: Interrupts,
+) -> RunReport:
     with built_collection(settings, hosts, pack, db) as collection:
         log.info(
             "run %s begins: %s, %d at once, inventory %s",
@@ -95,55 +92,59 @@ async def _run(
             settings.concurrency,
             settings.inventory,
         )
-        with _signals(state, _report_command(collection.run.id, db)):
-            progress = asyncio.create_task(show_progress(state))
-            try:
-                await collection.collect(state)
-            finally:
-                progress.cancel()
-                await asyncio.gather(progress, return_exceptions=True)
-        return await _finished(collection, state)
+        interrupts.listen(_report_command(collection.run.id, db))
+        await _visited(collection, interrupts.state)
+        return await _finished(collection, interrupts, out)
 
 
-async def _finished(collection: Collection, state: RunState) -> tuple[RunReport, ExitCode]:
-    loop = asyncio.get_running_loop()
-    code = run_exit_code(dict(state.counts), bugs=state.bugs, stopped=state.stopped)
-    ended = replace(collection.run, ended_at=SystemClock().now(), exit_code=int(code))
-    await loop.run_in_executor(collection.store_pool, collection.store.end, ended)
-    report = await loop.run_in_executor(collection.store_pool, collection.store.load, ended.id)
-    assert report is not None
-    counts = ", ".join(f"{report.count(word)} {word.lower().replace('_', ' ')}" for word in Word)
-    log.info("run %s ended: %s; exit code %d", ended.id, counts, code)
-    return report, code
+async def _visited(collection: Collection, state: RunState) -> None:
+    from fleet.cli.progress import show_progress
 
-
-@contextlib.contextmanager
-def _signals(state: RunState, report_command: str) -> Iterator[None]:
-    """First signal: start no further host. Second: leave at once; every host has its row already."""
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, _told(state, report_command))
+    progress = asyncio.create_task(show_progress(state))
     try:
-        yield
+        await collection.collect(state)
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        progress.cancel()
+        await asyncio.gather(progress, return_exceptions=True)
 
 
-def _told(state: RunState, report_command: str) -> Callable[[], None]:
-    was_told = False
+async def _finished(collection: Collection, interrupts: Interrupts, out: Path | None) -> RunReport:
+    """Draw the reports, then store the run's end, with a code that knows of both."""
+    loop = asyncio.get_running_loop()
+    found = await loop.run_in_executor(collection.store_pool, collection.store.load, collection.run.id)
+    assert found is not None
+    found = replace(found, run=replace(found.run, ended_at=SystemClock().now()))
+    try:
+        await asyncio.to_thread(_write, _coded(found, _code(interrupts)), out)
+    except ReportError:
+        await _end(collection, _coded(found, ExitCode.BUG if interrupts.state.bugs else ExitCode.STORE))
+        raise
+    report = _coded(found, _code(interrupts))
+    await _end(collection, report)
+    return report
 
-    def told() -> None:
-        nonlocal was_told
-        if was_told:
-            click.echo(f"fleet: left at once; for what was stored: {report_command}", err=True)
-            os._exit(ExitCode.BUG if state.bugs else ExitCode.INTERRUPTED)
-        was_told = True
-        click.echo("fleet: stopping; once more leaves at once", err=True)
-        state.stop(Stopped.INTERRUPTED)
 
-    return told
+def _coded(report: RunReport, code: ExitCode) -> RunReport:
+    return replace(report, run=replace(report.run, exit_code=int(code)))
+
+
+async def _end(collection: Collection, report: RunReport) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(collection.store_pool, collection.store.end, report.run)
+    counts = ", ".join(f"{report.count(word)} {word.lower().replace('_', ' ')}" for word in Word)
+    log.info("run %s ended: %s; exit code %d", report.run.id, counts, report.run.exit_code)
+
+
+def _write(report: RunReport, out: Path | None) -> None:
+    if out is None:
+        return
+    for path in save_reports(report, report_writers(",".join(FORMATS)), out):
+        tell(f"wrote {path}")
+
+
+def _code(interrupts: Interrupts) -> ExitCode:
+    state = interrupts.state
+    return run_exit_code(dict(state.counts), bugs=state.bugs, stopped=interrupts.stopped)
 
 
 def _report_command(run_id: str, db: str | None) -> str:

@@ -6,11 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
-from fleet.report.files import save_files
 from fleet.report.groups import default_action, next_action
 from fleet.report.telling import place, printed_codes, told_findings
 from fleet.report.text import NEWLINE, clean, format_services, format_utc
@@ -64,17 +62,12 @@ _AFTER_SEPARATOR = re.compile(r"(;[\s\"]*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])
 
 
 class CsvWriter:
-    """Writes ``hosts.csv``, a row for every host, and ``findings.csv``, a row for every finding told."""
+    """Makes ``hosts.csv``, a row for every host, and ``findings.csv``, a row for every finding told."""
 
-    def write(self, report: RunReport, folder: Path) -> tuple[Path, ...]:
-        """The two files, RFC 4180 with CRLF, UTF-8 with a byte order mark. Raises ReportError."""
-        return save_files(
-            folder,
-            (
-                ("hosts.csv", _lines(HOST_COLUMNS, map(_host_row, report.results))),
-                ("findings.csv", _lines(FINDING_COLUMNS, _finding_rows(report))),
-            ),
-        )
+    def files(self, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
+        """The two files, RFC 4180 with CRLF, to be UTF-8: they begin with a byte order mark."""
+        yield "hosts.csv", _lines(HOST_COLUMNS, map(_host_row, report.results))
+        yield "findings.csv", _lines(FINDING_COLUMNS, _finding_rows(report))
 
 
 def cell(text: str) -> str:

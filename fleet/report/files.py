@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from fleet.errors import ReportError
+from fleet.model.report import RunReport
+from fleet.ports import ReportWriter
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
 
-def save_files(folder: Path, files: Sequence[tuple[str, Iterable[str]]]) -> tuple[Path, ...]:
+def save_reports(report: RunReport, writers: Iterable[ReportWriter], folder: Path) -> tuple[Path, ...]:
+    """Write the files of all these writers, or none of them. Raises ReportError."""
+    return save_files(folder, (file for writer in writers for file in writer.files(report)))
+
+
+def save_files(folder: Path, files: Iterable[tuple[str, Iterable[str]]]) -> tuple[Path, ...]:
     """Write all (name, pieces of text) as UTF-8, mode 0600, or none of them.
 
     Each goes to ``name.part`` first and takes its name when the last one is whole. Missing folders are made
@@ -21,20 +29,22 @@ def save_files(folder: Path, files: Sequence[tuple[str, Iterable[str]]]) -> tupl
     Raises:
         ReportError: the folder or a file could not be written; no ``.part`` is left.
     """
-    parts = [folder / f"{name}.part" for name, _ in files]
-    targets = tuple(folder / name for name, _ in files)
+    parts: dict[Path, Path] = {}
     try:
         make_folder(folder)
-        for part, (_, pieces) in zip(parts, files, strict=True):
+        for name, pieces in files:
+            part, target = folder / f"{name}.part", folder / name
+            parts[part] = target
             _write_part(part, pieces)
-        for part, target in zip(parts, targets, strict=True):
+            _require_free(target)
+        for part, target in parts.items():
             part.replace(target)
     except OSError as exc:
         raise ReportError(f"cannot write the report into {folder}: {exc.strerror or exc}") from exc
     finally:
         for part in parts:
             _discard(part)
-    return targets
+    return tuple(parts.values())
 
 
 def make_folder(folder: Path) -> None:
@@ -44,6 +54,12 @@ def make_folder(folder: Path) -> None:
         path.mkdir(mode=FOLDER_MODE, exist_ok=True)
         # mkdir's mode passes through the umask, chmod's does not.
         path.chmod(FOLDER_MODE)
+
+
+def _require_free(target: Path) -> None:
+    # The one name that `replace` would refuse, when others have theirs already.
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, f"{target.name} is a folder")
 
 
 def _write_part(part: Path, pieces: Iterable[str]) -> None:

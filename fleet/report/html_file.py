@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fleet.model.report import Run, RunReport
 from fleet.model.words import Observed, Word
-from fleet.report.files import save_files
 from fleet.report.groups import cause_groups, count_hosts, fold_hosts, gap_groups
 from fleet.report.payload import Payload
 from fleet.report.telling import during, place
@@ -31,11 +29,11 @@ _NAMES = (
 
 
 class HtmlWriter:
-    """Writes ``report.html``."""
+    """Makes ``report.html``."""
 
-    def write(self, report: RunReport, folder: Path) -> tuple[Path, ...]:
-        """The one file. Raises ReportError."""
-        return save_files(folder, (("report.html", (render_html(report),)),))
+    def files(self, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
+        """The one file."""
+        yield "report.html", (render_html(report),)
 
 
 def render_html(report: RunReport) -> str:

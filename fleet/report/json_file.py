@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 from fleet.model.finding import Finding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Word
 from fleet.report.csv_files import remedy
-from fleet.report.files import save_files
 from fleet.report.groups import CauseGroup, GapGroup, cause_groups, fold_hosts, gap_groups
 from fleet.report.telling import printed_codes
 from fleet.report.text import clean, format_utc
@@ -19,11 +18,11 @@ SCHEMA = "fleet.report/1"
 
 
 class JsonWriter:
-    """Writes ``report.json``."""
+    """Makes ``report.json``."""
 
-    def write(self, report: RunReport, folder: Path) -> tuple[Path, ...]:
-        """The one file, UTF-8, indented, ending with a newline. Raises ReportError."""
-        return save_files(folder, (("report.json", (render_json(report),)),))
+    def files(self, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
+        """The one file, UTF-8, indented, ending with a newline."""
+        yield "report.json", (render_json(report),)
 
 
 def render_json(report: RunReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import signal
@@ -74,6 +75,27 @@ def test_one_signal_ends_within_seconds_with_a_report(
     found = results(tmp_path)
     assert len(found) == 2
     assert found["edge03"].verdict.reason is Reason.SKIPPED
+
+
+@pytest.mark.parametrize(("streams", "expected"), [(("stderr",), 130), (("stderr", "stdout"), 4)])
+def test_one_signal_ends_a_run_that_nobody_listens_to(
+    lab: Lab, tmp_path: Path, streams: tuple[str, ...], expected: int
+) -> None:
+    readers = []
+    for name in streams:
+        os.mkfifo(tmp_path / name)
+        readers.append(os.open(tmp_path / name, os.O_RDONLY | os.O_NONBLOCK))
+    call = start_slow(lab, tmp_path)
+    for name, reader in zip(streams, readers, strict=True):
+        os.close(reader)
+        (tmp_path / name).unlink()
+        (tmp_path / name).touch()
+    call.send(signal.SIGINT)
+    assert call.ended()[0] == expected
+    assert results(tmp_path)["edge03"].verdict.reason is Reason.SKIPPED
+    store = open_existing(url(tmp_path))
+    assert [run.exit_code for run in store.runs(1)] == [130]
+    store.close()
 
 
 def test_a_second_signal_leaves_at_once_and_says_how_to_report(lab: Lab, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from fleet.report.files import save_reports
 from fleet.report.html_file import HtmlWriter
 from tests.unit.report.sample import varied_report
 
@@ -36,7 +37,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def report_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    (path,) = HtmlWriter().write(varied_report(), Path(tmp_path_factory.mktemp("report")))
+    (path,) = save_reports(varied_report(), [HtmlWriter()], Path(tmp_path_factory.mktemp("report")))
     return path.as_uri()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,9 @@ import pytest
 from fleet.app.collect_run import Collection, RunState
 from fleet.cli.log import logged
 from fleet.errors import ReportError, StorageError
-from fleet.model.report import Run
+from fleet.model.report import Run, RunReport
 from fleet.report.html_file import HtmlWriter
-from fleet.storage import open_store
+from fleet.storage import open_existing, open_store
 from tests.unit.cli.conftest import Fleet
 
 
@@ -131,7 +132,7 @@ def test_a_bug_comes_before_a_failed_report(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(HtmlWriter, "write", fail)
+    monkeypatch.setattr(HtmlWriter, "files", fail)
     log = tmp_path / "fleet.log"
     arguments = ("collect", here, "--db", db, "--out", tmp_path / "out", "--log-file", log)
     assert fleet(*arguments).code == 4
@@ -144,6 +145,46 @@ def test_a_bug_comes_before_a_failed_report(
     done = fleet(*arguments)
     assert done.code == 70
     assert "no room" in done.err
+
+
+def test_a_report_that_fails_is_in_the_runs_code_and_leaves_no_other_report(
+    fleet: Fleet, here: Path, db: str, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    done = fleet("collect", here, "--db", db, "--out", tmp_path / "out")
+    assert done.code == 4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
+    assert newest(db).exit_code == 4
+
+
+def test_a_signal_while_reports_are_written_is_130_with_all_of_them(
+    fleet: Fleet, here: Path, db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = HtmlWriter.files
+
+    def signalled(writer: HtmlWriter, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return files(writer, report)
+
+    monkeypatch.setattr(HtmlWriter, "files", signalled)
+    done = fleet("collect", here, "--db", db, "--out", tmp_path / "out")
+    assert done.code == newest(db).exit_code == 130
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert "1 host:" in done.out
+
+
+def test_a_log_that_cannot_be_written_is_one_warning(fleet: Fleet, here: Path, db: str) -> None:
+    done = fleet("collect", here, "--db", db, "--log-file", "/dev/full")
+    assert done.code in (1, 3)
+    assert done.err.count("\n") == 2
+    assert "warning: --log-file /dev/full: No space left on device; the log ends here\n" in done.err
+
+
+@pytest.mark.parametrize("words", [("collect", "fleet.yaml"), ("runs",), ("show", "here")])
+def test_an_empty_database_is_not_the_default_one(fleet: Fleet, words: tuple[str, ...]) -> None:
+    done = fleet(*words, "--db", "")
+    assert (done.code, done.out) == (2, "")
+    assert "--db" in done.err
 
 
 def test_a_bug_comes_before_a_database_that_fails_at_the_end(
@@ -171,6 +212,13 @@ def test_no_message_shows_who_logs_in_to_the_database_and_how(fleet: Fleet, here
             done = fleet(*words, "--db", url)
             assert done.code in (2, 4)
             assert not re.search(r"scott|hun|er2|%40", done.out + done.err)
+
+
+def newest(db: str) -> Run:
+    store = open_existing(db)
+    (run,) = store.runs(1)
+    store.close()
+    return run
 
 
 def a_run(key: str) -> Run:

@@ -9,6 +9,7 @@ import pytest
 
 from fleet.model.words import Word
 from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, MAX_CELL, CsvWriter, cell
+from fleet.report.files import save_reports
 from fleet.report.text import clean
 from tests.unit.report.sample import CREATE, STOPPED, SUCCEEDED, make_report, make_result, varied_report
 
@@ -19,7 +20,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_one_row_for_every_host_with_typed_words(tmp_path: Path) -> None:
-    hosts, findings = CsvWriter().write(varied_report(), tmp_path)
+    hosts, findings = save_reports(varied_report(), [CsvWriter()], tmp_path)
     rows = {row["host"]: row for row in _rows(hosts)}
     assert tuple(rows["db01"]) == HOST_COLUMNS
     assert len(rows) == 38
@@ -37,7 +38,7 @@ def test_one_row_for_every_host_with_typed_words(tmp_path: Path) -> None:
 
 
 def test_a_row_is_a_line_and_lines_end_with_crlf(tmp_path: Path) -> None:
-    hosts, _ = CsvWriter().write(varied_report(), tmp_path)
+    hosts, _ = save_reports(varied_report(), [CsvWriter()], tmp_path)
     raw = hosts.read_bytes()
     assert raw.startswith(b"\xef\xbb\xbfhost,address,")
     assert raw.count(b"\n") == raw.count(b"\r\n") == 39
@@ -45,18 +46,18 @@ def test_a_row_is_a_line_and_lines_end_with_crlf(tmp_path: Path) -> None:
 
 def test_an_outcome_of_success_has_no_row(tmp_path: Path) -> None:
     report = make_report([make_result("a", Word.FAILING, CREATE, SUCCEEDED), make_result("b", Word.HEALTHY)])
-    _, findings = CsvWriter().write(report, tmp_path)
+    _, findings = save_reports(report, [CsvWriter()], tmp_path)
     assert [(row["host"], row["code"]) for row in _rows(findings)] == [("a", "AZCM0042")]
 
 
 def test_a_host_has_the_code_it_printed_where_its_cause_has_none(tmp_path: Path) -> None:
     results = [make_result("a", Word.FAILING, STOPPED, CREATE), make_result("b", Word.FAILING, STOPPED)]
-    hosts, _ = CsvWriter().write(make_report(results), tmp_path)
+    hosts, _ = save_reports(make_report(results), [CsvWriter()], tmp_path)
     assert [row["code"] for row in _rows(hosts)] == ["AZCM0042", ""]
 
 
 def test_no_cell_is_a_formula_or_carries_a_control(tmp_path: Path) -> None:
-    for path in CsvWriter().write(varied_report(), tmp_path):
+    for path in save_reports(varied_report(), [CsvWriter()], tmp_path):
         for row in _rows(path):
             for value in row.values():
                 assert not value.lstrip().startswith(("=", "+", "-", "@"))

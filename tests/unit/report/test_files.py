@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import ReportError
-from fleet.report.files import save_files
+from fleet.report.csv_files import CsvWriter
+from fleet.report.files import save_files, save_reports
+from fleet.report.html_file import HtmlWriter
+from fleet.report.json_file import JsonWriter
+from tests.unit.report.sample import varied_report
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o277])
@@ -34,6 +38,22 @@ def test_a_failure_leaves_the_old_files_and_no_part(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="No space left"):
         save_files(tmp_path, (("a.txt", ("new",)), ("b.txt", _fails())))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.txt": "old", "b.txt": "old"}
+
+
+def test_a_folder_in_the_way_of_one_keeps_all_old(tmp_path: Path) -> None:
+    save_files(tmp_path, (("a.txt", ("old",)),))
+    (tmp_path / "b.txt").mkdir()
+    with pytest.raises(ReportError, match=r"b\.txt is a folder"):
+        save_files(tmp_path, (("a.txt", ("new",)), ("b.txt", ("new",))))
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_reports_are_written_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(ReportError):
+        save_reports(varied_report(), [CsvWriter(), HtmlWriter(), JsonWriter()], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:

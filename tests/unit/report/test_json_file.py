@@ -11,13 +11,14 @@ import pytest
 
 from fleet.model.visit import Timing
 from fleet.model.words import Phase, Word
+from fleet.report.files import save_reports
 from fleet.report.json_file import JsonWriter, render_json
 from fleet.report.text import clean
 from tests.unit.report.sample import SUCCEEDED, make_report, make_result, varied_report
 
 
 def test_everything_with_types(tmp_path: Path) -> None:
-    (path,) = JsonWriter().write(varied_report(), tmp_path)
+    (path,) = save_reports(varied_report(), [JsonWriter()], tmp_path)
     document = json.loads(path.read_bytes())
     assert document["schema"] == "fleet.report/1"
     assert document["run"]["duration_s"] == 12.3
@@ -31,7 +32,7 @@ def test_everything_with_types(tmp_path: Path) -> None:
 
 
 def test_printing_it_is_safe(tmp_path: Path) -> None:
-    (path,) = JsonWriter().write(varied_report(), tmp_path)
+    (path,) = save_reports(varied_report(), [JsonWriter()], tmp_path)
     assert all(clean(line) == line for line in path.read_text().splitlines())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, CsvWriter
+from fleet.report.files import save_reports
 from fleet.report.html_file import HtmlWriter
 from fleet.report.json_file import JsonWriter, render_json
 from tests.sample_output import ROOT, SAMPLE, sample_output, shown_output
@@ -20,7 +21,7 @@ from tests.unit.report.sample import varied_report
 def test_the_sample_is_what_its_run_gives_today(
     tmp_path: Path, writer: CsvWriter | HtmlWriter | JsonWriter
 ) -> None:
-    for made in writer.write(read_report(SAMPLE / "report.json"), tmp_path):
+    for made in save_reports(read_report(SAMPLE / "report.json"), [writer], tmp_path):
         assert made.read_bytes() == (SAMPLE / made.name).read_bytes(), "rebuild it: make sample"
 
 
