@@ -41,7 +41,7 @@ def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
       fleet classify /var/opt/azcmagent/log/azcmagent.log
       azcmagent show | fleet classify - --format json
     """
-    stdin = sys.stdin.buffer.read() if "-" in paths else b""
+    stdin = _stdin() if "-" in paths else b""
     results = classify_paths(paths, load_pack(), OS(system) if system else None, stdin)
     if not results:
         raise SettingsError("there is no file in " + ", ".join(map(clean, paths)))
@@ -51,6 +51,15 @@ def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
         click.echo("\n".join(_source(result) for result in results))
     words = {result.verdict for result in results}
     return next((code for word, code in _CODES.items() if word in words), ExitCode.OK)
+
+
+def _stdin() -> bytes:
+    try:
+        if sys.stdin is not None:
+            return sys.stdin.buffer.read()
+    except OSError as error:
+        raise SettingsError(f"-: standard input cannot be read: {error.strerror or error}") from error
+    raise SettingsError("-: there is no standard input")
 
 
 def _source(result: SourceResult) -> str:

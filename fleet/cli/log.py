@@ -6,11 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from fleet.cli.options import tell
 from fleet.errors import SettingsError
 from fleet.report.text import clean, format_utc
 
@@ -46,7 +47,7 @@ def logged(path: Path | None, *, verbose: bool) -> Iterator[None]:
 
 def _file_handler(path: Path) -> logging.Handler:
     try:
-        return logging.FileHandler(_created(path), encoding="utf-8")
+        return _LogFile(_created(path), encoding="utf-8")
     except OSError as error:
         raise SettingsError(
             f"--log-file {path}: {error.strerror}; name a file that fleet may create or write"
@@ -64,6 +65,23 @@ def _created(path: Path) -> Path:
     finally:
         os.close(handle)
     return path
+
+
+class _LogFile(logging.FileHandler):
+    """Ends with the first line that cannot be written, and says so: the run is worth more than its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self.setLevel(logging.CRITICAL + 1)
+        tell(f"warning: --log-file {self.baseFilename}: {error.strerror}; the log ends here")
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with suppress(OSError):
+                # What is still in its buffer goes with it.
+                stream.close()
 
 
 class _Inert(logging.Formatter):

@@ -127,3 +127,9 @@ def test_classify_says_when_and_where_only_as_far_as_it_is_known(fleet: Fleet, t
     assert "line 0" not in shown.out
     assert "line 2: " in logged.out
     assert "seen: once, at 2026-03-01T08:00:01Z" in logged.out
+
+
+def test_classify_without_a_standard_input_is_one_line(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    done = fleet("classify", "-")
+    assert (done.code, done.out, done.err) == (2, "", "fleet: -: there is no standard input\n")
