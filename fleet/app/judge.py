@@ -162,7 +162,7 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
     observed = Observed.PARTIAL if visit.captures else Observed.NONE
     if visit.failure is not None:
         failure = visit.failure
-        return _verdict(observed, failure.reason, failure.phase, failure.message)
+        return _verdict(observed, failure.reason, failure.phase, failure.message, failure.action)
     reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
     phase = Phase.EXEC if reason is Reason.DEADLINE else None
     if not visit.complete and reason is Reason.PARTIAL:
@@ -170,12 +170,14 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
     return _verdict(observed, reason, phase, _not_read(gap for gap in gaps if gap.reason is reason))
 
 
-def _verdict(observed: Observed, reason: Reason, phase: Phase | None, message: str) -> Verdict:
+def _verdict(
+    observed: Observed, reason: Reason, phase: Phase | None, message: str, action: str = ""
+) -> Verdict:
     return Verdict(
         word=Word.NOT_OBSERVED,
         observed=observed,
         reason=reason,
         phase=phase,
         message=message,
-        action=dict(ACTIONS)[reason],
+        action=action or dict(ACTIONS)[reason],
     )

@@ -34,7 +34,6 @@ HOST_COLUMNS = (
     "services",
     "started_at",
     "duration_s",
-    "message",
 )
 FINDING_COLUMNS = (
     "host",
@@ -99,7 +98,6 @@ def _host_row(result: HostResult) -> Iterator[str]:
     yield format_services(result.services)
     yield format_utc(result.started_at)
     yield "" if result.duration_s is None else f"{result.duration_s:.3f}"
-    yield result.verdict.message
 
 
 def _verdict_cells(result: HostResult) -> Iterator[str]:

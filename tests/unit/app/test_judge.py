@@ -138,6 +138,12 @@ def test_without_the_end_mark_nobody_is_healthy() -> None:
     )
 
 
+def test_a_failure_may_know_better_what_to_do() -> None:
+    for action, told in (("Do this.", "Do this."), ("", dict(ACTIONS)[Reason.UNREACHABLE])):
+        verdict = judge(visit(complete=False, failure=replace(GONE, action=action)), (), PACK)
+        assert verdict.action == told
+
+
 def test_a_failure_is_its_own_reason() -> None:
     verdict = judge(visit(complete=False, failure=GONE), (), PACK)
     assert (verdict.word, verdict.reason, verdict.phase, verdict.message, verdict.observed) == (
