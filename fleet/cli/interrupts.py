@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 from fleet.app.collect_run import RunState
 from fleet.app.exit_code import Stopped
@@ -18,6 +18,8 @@ from fleet.cli.options import tell
 from fleet.model.words import ExitCode
 
 SHOW_CURSOR = "\x1b[?25h"
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
@@ -29,7 +31,8 @@ class Interrupts:
     def __init__(self, state: RunState) -> None:
         self.state = state
         self._is_told = False
-        self._before: dict[int, Any] = {}
+        # Before a loop puts its own there.
+        self._before = {number: signal.getsignal(number) for number in _NUMBERS}
         # As it is now: a live view puts a stream of its own in its place.
         self._stderr = sys.stderr
 
@@ -50,8 +53,8 @@ class Interrupts:
     def listen(self, report_command: str) -> None:
         """From now on, for the run of this loop; ``report_command`` draws the report of what is stored."""
         handler = self._handler(asyncio.get_running_loop(), report_command)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, handler)
+        for number in _NUMBERS:
+            signal.signal(number, handler)
 
     def _handler(
         self, loop: asyncio.AbstractEventLoop, report_command: str

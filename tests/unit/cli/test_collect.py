@@ -17,7 +17,7 @@ from fleet.cli.log import logged
 from fleet.errors import ReportError, StorageError
 from fleet.model.report import Run, RunReport
 from fleet.report.html_file import HtmlWriter
-from fleet.storage import open_existing, open_store
+from fleet.storage import SqlStore, open_existing, open_store
 from tests.unit.cli.conftest import Fleet
 
 
@@ -171,6 +171,23 @@ def test_a_signal_while_reports_are_written_is_130_with_all_of_them(
     assert done.code == newest(db).exit_code == 130
     assert len(list((tmp_path / "out").iterdir())) == 4
     assert "1 host:" in done.out
+
+
+def test_a_signal_after_the_runs_end_still_has_its_summary(
+    fleet: Fleet, here: Path, db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = SqlStore.close
+
+    def signalled(store: SqlStore) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(store)
+
+    monkeypatch.setattr(SqlStore, "close", signalled)
+    done = fleet("collect", here, "--db", db)
+    assert done.code == 130
+    assert "1 host:" in done.out
+    monkeypatch.undo()
+    assert newest(db).exit_code in (1, 3)
 
 
 def test_a_log_that_cannot_be_written_is_one_warning(fleet: Fleet, here: Path, db: str) -> None:
