@@ -162,10 +162,10 @@ def _outcome(line: Line, code: str | None) -> Outcome | None:
 
 
 def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, int, bytes]]:
-    """Number, offset and bytes of each marked line; a carriage return parts what a terminal drew over
-    itself."""
+    """Number, offset and bytes of the newest marked lines, as many as records are kept; a carriage return
+    parts what a terminal drew over itself."""
     number, counted, before = 1, 0, 0
-    for hit, end in anchors.places(data):
+    for hit, end in deque(anchors.places(data), maxlen=MAX_RECORDS):
         start = max(data.rfind(b"\n", before, hit), data.rfind(b"\r", before, hit)) + 1 or before
         number += data.count(b"\n", counted, start)
         counted, before = start, end
