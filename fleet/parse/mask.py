@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 import re2
@@ -15,62 +14,83 @@ import re2
 from fleet.parse.scan import compile_bytes
 
 MIN_SECRET_CHARS = 4
-
-_BEFORE = 2048
-_AFTER = 4096
-_PEM_SPAN = 16384
-_LONGEST = 65536
-_ROUNDS = 4
+FREE_HITS = 64
+BYTES_A_HIT = 256
 
 _TOKEN = rb"<masked(?::[0-9a-f]{8})?>"
-_PLACES = (
-    rb"(?i:secret|bearer|basic[ \t]|passw|pwd|(?:access|refresh|id)[_-]?token|assertion|sig=|accountkey"
-    rb"|accesskey|private key)|eyJ|[ \t\"'\[,]-p[ \t=\"'\\]|@"
-)
+_HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")
 
-_JSON_IN_JSON = rb'\\"((?:[^"\\\n]|\\\\(?:\\["\\]|[^"\\\n]))*)'
-_QUOTED = rb'"((?:[^"\\\n]|\\[^\n])*)|\'([^\'\n]*)'
-_BARE = rb"([^\s\"'&;\\]+(?:\\+[^\s\"'&;\\nrt][^\s\"'&;\\]*)*)"
-_ARGUMENT = rb"((?:[^\s\"'\\-]|-[^\s\"'\\-])(?:[^\s\"'\\]|\\[^\"\s])*)"
+# What stands before a value: a name, or an option of a command line or an argument array.
 _NAME = (
-    rb"(?:(?:secret|password|passwd|pwd)[A-Za-z0-9_]*"
+    rb"(?i:(?:secret|password|passwd|pwd)[A-Za-z0-9_]*"
     rb"|\b(?:access|refresh|id)[_-]?token|\b(?:client_)?assertion|\baccountkey|\bsharedaccesskey|\bsig)"
 )
-_OPTION = (
-    rb"(?:^|[\s\"'\[,(])--?[A-Za-z-]*(?:secret|password|passwd|pwd|access-?token)"
-    rb"(?:\\*[\"']\s*,\s*|[ \t]+|=)"
-)
-_PEM = (
-    rb"(?i)-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY-----((?:[A-Za-z0-9+/=\s:,.-]|\\+[nr])*?)"
-    rb"(?:-----END|[^A-Za-z0-9+/=\s:,.\\-]|\z)"
-)
-_PEM_WITHOUT_HEAD = (
-    rb"((?:(?:[A-Za-z0-9+/]{16,}=*)(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+)"
-    rb"-----END[ A-Z0-9]{0,40}PRIVATE KEY-----"
-)
-_DETAILS = (
+_QUOTE = rb"(?:\\*[\"'])?"
+_IS = _QUOTE + rb"[ \t]*[=:][ \t]*"
+_OPTION = rb"(?:^|[\s\"'\[,(])--?[A-Za-z-]*(?i:secret|password|passwd|pwd|token|api-?key)"
+_CONNECT = rb"(?i:connect)\b[^\n]*?[\s\"'\[,]-p"
+_THEN = rb"(?:\\*[\"']\s*,\s*|[ \t]+|=)"
+
+# The value itself. A backslash belongs to it unless it escapes a quote or a blank.
+_QUOTED = rb'\\"(?:[^"\\\n]|\\\\(?:\\["\\]|[^"\\\n]))*|"(?:[^"\\\n]|\\[^\n])*|\'[^\'\n]*'
+_REST = rb"[^\s\"'&;\\]*(?:\\+[^\s\"'&;\\nrt][^\s\"'&;\\]*)*"
+_BARE = rb"[^\s\"'&;\\]" + _REST
+_ARGUMENT = rb"(?:[^\s\"'\\-]|-[^\s\"'\\-])(?:[^\s\"'\\]|\\[^\"\s])*"
+_NO_WORD = rb"[^\s\"'&;\\]*(?:[0-9]|[a-z][^\s\"'&;\\]*[A-Z])" + _REST
+_BASE64 = rb"(?:[A-Za-z]?[a-z_.-]*[0-9~+/]|[A-Za-z_.-][a-z_.-]*[A-Z])[A-Za-z0-9._~+/-]*=*"
+_JWT = rb"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,4}\.?|eyJ[A-Za-z0-9_-]{24,}"
+_IN_URL = rb"[^\s<>\"'\\]*(?:\\+[^\s<>\"'\\nrt][^\s<>\"'\\]*)*"
+_KEY = rb"(?:-{0,4}(?:[A-Za-z0-9+/=\s:,.]|\\+[nr]))+"
+_KEY_LINES = rb"(?:[A-Za-z0-9+/]{16,}=*(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+"
+_KEY_MARK = rb"[ A-Z0-9]{0,40}PRIVATE KEY-----"
+
+
+class _Shape:
+    """A credential's looks: what comes before the value, the value, what must follow.
+
+    Nothing is captured, which keeps RE2 to its linear automaton; ``before`` is matched again to say where
+    the value begins; it ends where the match does, or before the last ``tail`` in it. Values shorter than
+    ``least`` bytes are none. ``sign`` is in every text that holds such a credential.
+    """
+
+    __slots__ = ("_before", "_least", "_tail", "expression", "sign")
+
+    def __init__(self, before: bytes, value: bytes, after: bytes = b"", tail: bytes = b"", least: int = 1):
+        pattern = rb"%s(?:%s)%s" % (before, value, after)
+        self.expression = compile_bytes(pattern)
+        # To look for what a value ends with is much cheaper than for one that nothing begins.
+        self.sign = b"(?:%s)" % (pattern if before else after or pattern)
+        self._before = re.compile(before + _QUOTE)
+        self._tail = tail
+        self._least = least
+
+    def value(self, data: bytes, start: int, end: int) -> tuple[int, int] | None:
+        """Where in a match the value is; None if it is empty, too short, masked already or an error code."""
+        before = self._before.match(data, start, end)
+        start = before.end() if before else start
+        end = data.rfind(self._tail, start, end)
+        value = data[start:end]
+        is_secret = len(value) >= self._least and value.strip() and not _HARMLESS.fullmatch(value)
+        return (start, end) if is_secret else None
+
+
+_SHAPES = (
     # name = value: environment, URL, connection string, JSON at two depths, logrus fields
-    rb"(?i)"
-    + _NAME
-    + rb"(?:\\*[\"'])?[ \t]*[=:][ \t]*(?:"
-    + b"|".join([_JSON_IN_JSON, _QUOTED, _BARE])
-    + rb")",
+    _Shape(_NAME + _IS, _QUOTED + b"|" + _BARE),
+    # ... where the name is an everyday word, so the value must not be one
+    _Shape(rb"(?i:token|api[_-]?key)" + _IS + _QUOTE, _NO_WORD, least=8),
     # --name value: command lines and argument arrays
-    rb"(?i)" + _OPTION + rb"(?:" + b"|".join([_JSON_IN_JSON, _QUOTED, _ARGUMENT]) + rb")",
+    _Shape(_OPTION + _THEN, _QUOTED + b"|" + _ARGUMENT),
     # azcmagent connect -p value
-    rb"(?i)connect\b[^\n]*?[\s\"'\[,]-p(?:\\*[\"']\s*,\s*|[ \t]+|=)(?:"
-    + b"|".join([_JSON_IN_JSON, _QUOTED, _ARGUMENT])
-    + rb")",
-    rb"(?i)\b(?:bearer|basic)[ \t]+([A-Za-z0-9._~+/-]{8,}=*)",
-    rb"(eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,4}\.?|eyJ[A-Za-z0-9_-]{24,})",
-    rb":\\?/\\?/[^\s/:@<>\"'\\?#]*:([^\s/\"'\\?#]+)@",
-    _PEM,
-    _PEM_WITHOUT_HEAD,
+    _Shape(_CONNECT + _THEN, _QUOTED + b"|" + _ARGUMENT),
+    _Shape(rb"(?i:bearer|basic)[ \t]+", _BASE64, least=8),
+    _Shape(b"", _JWT),
+    # The password of a URL may hold a bare slash or "@": it ends at the last "@".
+    _Shape(rb":\\?/\\?/[^\s/:@<>\"'\\?#]*:", _IN_URL, after=b"@", tail=b"@"),
+    _Shape(rb":\\?/\\?/", rb"[^\s/:@<>\"'\\?#]+", after=b"@", tail=b"@"),
+    _Shape(rb"(?i:-----BEGIN" + _KEY_MARK + rb")", _KEY),
+    _Shape(b"", _KEY_LINES, after=b"-----END" + _KEY_MARK, tail=b"-----END"),
 )
-_GAP = re.compile(rb"[\s\"]")
-_HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")
-_SCHEME = re.compile(rb"(?i:bearer|basic)")
-_WORD = re.compile(rb"[A-Za-z]?[a-z_.-]*=*")
 
 
 class Masker:
@@ -80,7 +100,7 @@ class Masker:
     one store; without a key it is ``<masked>``. Secrets shorter than four characters are left alone.
     """
 
-    __slots__ = ("_details", "_key", "_literals", "_originals", "_places")
+    __slots__ = ("_any", "_key", "_looks", "_originals")
 
     def __init__(self, key: bytes | None, secrets: Iterable[str] = ()) -> None:
         self._key = key
@@ -91,71 +111,52 @@ class Masker:
             for form in _forms(secret)
         }
         # Longest first: of two secrets one of which begins the other, the longer is what was printed.
-        words = b"|".join(map(re2.escape, sorted(self._originals, key=len, reverse=True)))
-        self._places = compile_bytes(b"|".join(filter(None, (_PLACES, words))))
-        self._literals = compile_bytes(b"|".join(filter(None, (_TOKEN, words))))
-        self._details = tuple(compile_bytes(detail) for detail in _DETAILS)
+        words = [re2.escape(form) for form in sorted(self._originals, key=len, reverse=True)]
+        self._any = compile_bytes(b"|".join([*(shape.sign for shape in _SHAPES), *words]))
+        own = (compile_bytes(b"|".join([_TOKEN, *words])), self._own)
+        self._looks = (own, *((shape.expression, shape.value) for shape in _SHAPES))
 
     def mask(self, data: bytes) -> bytes:
-        """The bytes without credentials; the very same object when there was nothing to mask. Total."""
-        pieces, done = [], 0
-        for start, end in self._windows(data):
-            window = data[start:end]
-            masked = self._mask_window(window)
-            if masked is not window:
-                pieces += [data[done:start], masked]
-                done = end
-        return b"".join([*pieces, data[done:]]) if pieces else data
+        """The bytes without credentials; the very same object when there was nothing to mask. Total.
 
-    def _windows(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Disjoint stretches around every place where a credential may be; neighbours are one stretch."""
-        floor, start, end = 0, 0, -1
-        for match in self._places.finditer(data):
-            is_key = match.group().lower() == b"private key"
-            if not is_key and match.end() + _AFTER <= end:
-                continue
-            low, high = _stretch(data, match.start(), match.end(), is_key)
-            if low <= end:
-                start, end = max(floor, min(start, low)), max(end, high)
-                continue
-            if end >= 0:
-                yield start, end
-            floor = max(end, 0)
-            start, end = low, high
-        if end >= 0:
-            yield start, end
+        Linear in the bytes, with a bound on the work a host can ask for: behind ``FREE_HITS`` places and one
+        more in ``BYTES_A_HIT`` bytes, all the rest is taken for a secret and becomes one mask.
+        """
+        if self._any.search(data) is None:
+            return data
+        spans = self._spans(data)
+        return self._replaced(data, _merged(spans)) if spans else data
 
-    def _mask_window(self, window: bytes) -> bytes:
-        for _ in range(_ROUNDS):
-            spans = _merged(self._spans(window))
-            if not spans:
-                return window
-            window = self._replaced(window, spans)
-        return window
-
-    def _spans(self, window: bytes) -> list[tuple[int, int]]:
-        spans = [
-            match.span() for match in self._literals.finditer(window) if match.group() in self._originals
-        ]
-        for detail in self._details:
-            for match in detail.finditer(window):
-                span = _value_span(match)
-                if span is not None and _is_secret(window[slice(*span)]):
+    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+        spans, end = [], len(data)
+        left = FREE_HITS + end // BYTES_A_HIT
+        for look, value_of in self._looks:
+            for match in look.finditer(data):
+                place = match.span()
+                if left == 0 or place[0] >= end:
+                    end = min(end, place[0])
+                    break
+                left -= 1
+                span = value_of(data, *place)
+                if span is not None:
                     spans.append(span)
-        return spans
+        return [*spans, (end, len(data))] if end < len(data) else spans
 
-    def _replaced(self, window: bytes, spans: list[tuple[int, int]]) -> bytes:
+    def _own(self, data: bytes, start: int, end: int) -> tuple[int, int] | None:
+        return (start, end) if data[start:end] in self._originals else None
+
+    def _replaced(self, data: bytes, spans: list[tuple[int, int]]) -> bytes:
         pieces, done = [], 0
         for start, end in spans:
-            pieces += [window[done:start], self._token(window[start:end])]
+            pieces += [data[done:start], self._token(data[start:end])]
             done = end
-        return b"".join([*pieces, window[done:]])
+        return b"".join([*pieces, data[done:]])
 
     def _token(self, value: bytes) -> bytes:
         if self._key is None:
             return b"<masked>"
-        digest = hmac.new(self._key, self._originals.get(value, value), hashlib.sha256).hexdigest()
-        return b"<masked:%s>" % digest[:8].encode()
+        digest = hmac.digest(self._key, self._originals.get(value, value), "sha256")
+        return b"<masked:%s>" % digest[:4].hex().encode()
 
 
 def _forms(secret: str) -> set[bytes]:
@@ -171,29 +172,6 @@ def _forms(secret: str) -> set[bytes]:
         quote_plus(secret, errors="replace"),
     }
     return {form.encode("utf-8", "replace") for form in forms if len(form) >= MIN_SECRET_CHARS}
-
-
-def _stretch(data: bytes, hit: int, after: int, is_key: bool) -> tuple[int, int]:
-    """From the line's beginning to some way after the hit, never ending within a word."""
-    if is_key:
-        return max(0, hit - _PEM_SPAN), after + _PEM_SPAN
-    low = max(0, hit - _BEFORE)
-    gap = _GAP.search(data, after + _AFTER, after + _AFTER + _LONGEST)
-    return max(low, data.rfind(b"\n", low, hit) + 1), gap.start() if gap else after + _AFTER + _LONGEST
-
-
-def _value_span(match: re2._Match) -> tuple[int, int] | None:
-    """Where the value is; None for "Bearer authentication" and the like, where a word follows."""
-    found = next((group for group in range(1, match.re.groups + 1) if match.start(group) >= 0), None)
-    if found is None or (_SCHEME.match(match.group()) and _WORD.fullmatch(match.group(found))):
-        return None
-    start, end = match.span(found)
-    return start, end
-
-
-def _is_secret(value: bytes) -> bool:
-    """Whether it is a value worth hiding: not empty, not hidden already, no error code."""
-    return bool(value.strip()) and not _HARMLESS.fullmatch(value)
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.parse.mask import Masker
+from fleet.parse.mask import BYTES_A_HIT, FREE_HITS, Masker
 
 OWN = "hunter2'\"x/y"
 MASKER = Masker(b"k" * 32, ["sesame-1", OWN])
@@ -35,6 +37,24 @@ MASKER = Masker(b"k" * 32, ["sesame-1", OWN])
         (b"AccountName=x;AccountKey=abc==;E", b"abc=="),
         (b"SharedAccessKeyName=foo;SharedAccessKey=bar=", b"bar="),
         (b"http://user:p@ss@proxy:3128/", b"p@ss"),
+        (b"Environment=HTTPS_PROXY=http://svc:pa/ss?x#y@proxy:8080 X=1", b"pa/ss?x#y"),
+        (b'"proxy":"http://svc:p\\u0026/w@proxy:8080"', b"p\\u0026/w"),
+        (b"https://abcdefgh@proxy:8080/", b"abcdefgh"),
+        (b"git clone https://joe@example.com/x", b"joe"),
+        (b"token=0123456789abcdef", b"0123456789abcdef"),
+        (b'"token":"0123456789abcdef"', b"0123456789abcdef"),
+        (rb'msg="{\"token\":\"0123456789abcdef\"}"', b"0123456789abcdef"),
+        (b"token='abcdefghIJ'", b"abcdefghIJ"),
+        (b"X-Auth-Token: 0123456789abcdef", b"0123456789abcdef"),
+        (b"Environment=AZCM_TOKEN=0123456789abcdef", b"0123456789abcdef"),
+        (b"api_key=0123456789abcdef&x", b"0123456789abcdef"),
+        (b"ApiKey: 0123456789abcdef", b"0123456789abcdef"),
+        (b'api-key="0123456789abcdef"', b"0123456789abcdef"),
+        (b"tool --api-key word --token other", b"other"),
+        (b"password: Bearer abcDEF12345", b"abcDEF12345"),
+        (b'["connect",\n "--service-principal-secret"\n,\n"Abc~1"]', b"Abc~1"),
+        (b"azcmagent connect " + b"x" * 3000 + b" -p S3cr~t", b"S3cr~t"),
+        (b"-----BEGIN PRIVATE KEY-----\nMIIabc\n\\x", b"MIIabc"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n", b"MIIabc"),
         (b"QWERTYUIOPASDFGHJKL\nabc=\n-----END PRIVATE KEY-----\n", b"QWERTY"),
         (b"it said sesame-1, loud", b"sesame-1"),
@@ -61,6 +81,14 @@ def test_hides(text: bytes, secret: bytes) -> None:
         b"Bearer authentication",
         b"mkdir -p /var/log",
         b"user@example.com https://portal.example.com/#@tenant/x",
+        b"https://management.azure.com:443/subscriptions/1 by user@example.com",
+        b"POST https://login.windows.net/t/oauth2/v2.0/token",
+        b"Cancelled change token",
+        b"Unable to Obtain Change Token: Internal Server Error",
+        b"token: expired, token: unauthorized, Token: Authorization required",
+        b"failed to get token: AADSTS700016: Application was not found; token: AZCM0042: x",
+        b"accessToken 0123456789abcdef tokens=12",
+        b"correlation id 8b5e1b1c-4f1c-4f6f-8d3e-000000000001 token: 404",
     ],
 )
 def test_leaves_harmless_text_alone(text: bytes) -> None:
@@ -83,6 +111,58 @@ def test_a_secret_that_looks_like_a_mask_ends_too() -> None:
 def test_secrets_beyond_the_window_and_within_long_lines_are_hidden() -> None:
     token = b"eyJ" + b"A" * 9000
     assert b"AAAA" not in MASKER.mask(b"x" * 50000 + b" " + token + b" " + b"y" * 50000)
+
+
+@pytest.mark.parametrize("text", [b"@", b"joe.user@example.com wrote to x@example.org\n", b"://", b" -p "])
+def test_much_that_is_no_credential_is_left_alone(text: bytes) -> None:
+    data = text * (1 << 14)
+    assert MASKER.mask(data) is data
+
+
+def test_a_log_full_of_credentials_keeps_its_text_up_to_the_bound() -> None:
+    line = b"level=info password=abc12345 " + b"x" * BYTES_A_HIT + b"\n"
+    masked = MASKER.mask(line * 5000)
+    assert b"abc12345" not in masked
+    assert masked.count(b"\n") == 5000
+
+
+@pytest.mark.parametrize("text", [b"secret=a ", b"secret=<masked> ", b"sesame-1 ", b"x eyJabcdefgh.a pwd=b "])
+def test_beyond_the_bound_all_the_rest_is_one_mask(text: bytes) -> None:
+    data = text * 20000
+    bound = FREE_HITS + len(data) // BYTES_A_HIT
+    masked = MASKER.mask(data)
+    assert masked.count(b"<masked") <= bound + 1
+    assert masked.endswith(b">")
+    for secret in (b"=a", b"sesame-1", b"eyJ", b"=b"):
+        assert secret not in masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"@",
+        b"secret=a ",
+        b"eyJ",
+        b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIi ",
+        b"://a:b@",
+        b"--secret x ",
+        b'pwd:"',
+        b"connect -p abc ",
+        b"-----BEGIN PRIVATE KEY-----\n",
+        b"secretAAAAAAAAAAAAAAA",
+        b"sesame-1",
+    ],
+)
+def test_hostile_text_costs_some_scans_not_thousands(text: bytes) -> None:
+    def cpu_s(data: bytes) -> float:
+        begun = time.process_time()
+        MASKER.mask(data)
+        return time.process_time() - begun
+
+    size = 1 << 19
+    plain = b"level=info msg=well\n" * (size // 20)
+    usual = max(min(cpu_s(plain) for _ in range(5)), 0.001)
+    assert cpu_s(text * (size // len(text))) < 300 * usual
 
 
 FRAGMENTS = st.sampled_from(
