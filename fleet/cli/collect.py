@@ -9,7 +9,7 @@ import click
 
 from fleet.bootstrap import CollectSettings
 from fleet.cli.log import logged
-from fleet.cli.options import DB, Seconds
+from fleet.cli.options import DB, Folder, Seconds
 from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
 from fleet.collect.plan import Plan, plan_visit
@@ -39,7 +39,11 @@ from fleet.report.text import clean
     help="For each phase up to the login.",
 )
 @click.option("--host-timeout", type=Seconds(1), default=180.0, show_default=True, help="For a whole visit.")
-@click.option("--max-time", type=Seconds(1), help="For the whole run; hosts not reached are skipped.")
+@click.option(
+    "--max-time",
+    type=Seconds(1),
+    help="For the whole run, and a few more to end it; hosts not reached are skipped.",
+)
 @click.option(
     "--check",
     type=click.Choice([mode.value for mode in CheckMode]),
@@ -47,7 +51,7 @@ from fleet.report.text import clean
     show_default=True,
     help="When `azcmagent check` runs: auto is only where the agent is not Connected.",
 )
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write the reports there too.")
+@click.option("--out", type=Folder(), help="Write the reports there too.")
 @click.option(
     "--format",
     "form",

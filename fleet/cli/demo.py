@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from fleet.bootstrap import CollectSettings
+from fleet.cli.options import Folder
 from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
 from fleet.errors import SettingsError
@@ -30,7 +31,7 @@ DEFAULT_OUT = Path("reports/out/demo")
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     default=DEFAULT_OUT,
     show_default=True,
     help="Where the database and the reports go, and in lab/ the inventory of the visited hosts.",

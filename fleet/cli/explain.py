@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -12,6 +13,9 @@ from fleet.errors import SettingsError
 from fleet.model.pack import Condition, Pack, Rule
 from fleet.packs.load import load_pack
 from fleet.report.text import clean, wrap
+
+UNKNOWN_CODES = "failure-without-rule"
+_CODE = re.compile(r"azcm\d{4}")
 
 NARROWEST, WIDEST = 80, 100
 MOST_NAMED = 5
@@ -30,7 +34,8 @@ def explain(rule: str) -> None:
     wanted = rule.casefold()
     found = [entry for entry in pack.rules if wanted in map(str.casefold, _names(entry))]
     if not found:
-        raise SettingsError(f"no rule is named {clean(rule)}; {_nearest(wanted, pack)}")
+        other = f"{UNKNOWN_CODES} takes what has no rule; " if _CODE.fullmatch(wanted) else ""
+        raise SettingsError(f"no rule is named {clean(rule)}; {other}{_nearest(wanted, pack)}")
     width = min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
     click.echo("\n\n".join("\n".join(_explained(entry, width)) for entry in found))
 

@@ -19,11 +19,11 @@ from fleet.model.words import ExitCode
 
 SHOW_CURSOR = "\x1b[?25h"
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
-    """SIGINT and SIGTERM from ``listen`` to the end of the context, also while no loop runs.
+    """SIGINT, SIGTERM and SIGHUP from ``listen`` to the end of the context, also while no loop runs.
 
     What a signal asks for is done first and told afterwards, as far as somebody listens.
     """
@@ -53,8 +53,10 @@ class Interrupts:
     def listen(self, report_command: str) -> None:
         """From now on, for the run of this loop; ``report_command`` draws the report of what is stored."""
         handler = self._handler(asyncio.get_running_loop(), report_command)
-        for number in _NUMBERS:
-            signal.signal(number, handler)
+        for number, before in self._before.items():
+            # What the caller has us ignore, as nohup(1) does, stays ignored.
+            if before is not signal.SIG_IGN:
+                signal.signal(number, handler)
 
     def _handler(
         self, loop: asyncio.AbstractEventLoop, report_command: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -41,6 +42,19 @@ class Seconds(click.FloatRange):
         if not math.isfinite(seconds):
             self.fail(f"{value!r} is not a number of seconds.", param, ctx)
         return seconds
+
+
+class Folder(click.Path):
+    """A folder to write to, named: an empty name is a variable of the caller that was not set."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path; ends the call otherwise."""
+        if value == "":
+            self.fail("it is empty.", param, ctx)
+        return Path(os.fsdecode(super().convert(value, param, ctx)))
 
 
 def tell(text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from fleet.bootstrap import FORMATS, reading_store, report_writers
-from fleet.cli.options import DB, announce, require_folder
+from fleet.cli.options import DB, Folder, announce, require_folder
 from fleet.errors import SettingsError
 from fleet.model.report import Run
 from fleet.model.words import Word
@@ -76,7 +76,7 @@ def show(host: str, db: str | None, number: int) -> None:
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=Folder(),
     required=True,
     help="The folder to write to.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def collect_hosts(
     state = RunState(selected=len(hosts))
     try:
         with Interrupts(state) as interrupts:
-            ended = asyncio.run(_run(settings, hosts, pack, db, out, interrupts))
+            ended = asyncio.run(_run(settings, hosts, pack, db, out, form, interrupts))
             click.echo(_told(ended, form), nl=False)
             return _code(interrupts)
     except (StorageError, ReportError, OSError) as error:
@@ -82,6 +83,7 @@ async def _run(
     pack: Pack,
     db: str | None,
     out: Path | None,
+    form: str,
     interrupts: Interrupts,
 ) -> RunReport:
     with built_collection(settings, hosts, pack, db) as collection:
@@ -94,7 +96,7 @@ async def _run(
         )
         interrupts.listen(_report_command(collection.run.id, db))
         await _visited(collection, interrupts.state)
-        return await _finished(collection, interrupts, out)
+        return await _finished(collection, interrupts, out, form)
 
 
 async def _visited(collection: Collection, state: RunState) -> None:
@@ -108,7 +110,7 @@ async def _visited(collection: Collection, state: RunState) -> None:
         await asyncio.gather(progress, return_exceptions=True)
 
 
-async def _finished(collection: Collection, interrupts: Interrupts, out: Path | None) -> RunReport:
+async def _finished(collection: Collection, interrupts: Interrupts, out: Path | None, form: str) -> RunReport:
     """Draw the reports, then store the run's end, with a code that knows of both."""
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(collection.store_pool, collection.store.load, collection.run.id)
@@ -117,7 +119,11 @@ async def _finished(collection: Collection, interrupts: Interrupts, out: Path | 
     try:
         await asyncio.to_thread(_write, _coded(found, _code(interrupts)), out)
     except ReportError:
-        await _end(collection, _coded(found, ExitCode.BUG if interrupts.state.bugs else ExitCode.STORE))
+        failed = _coded(found, ExitCode.BUG if interrupts.state.bugs else ExitCode.STORE)
+        await _end(collection, failed)
+        # What the files would have said is all the more wanted here.
+        with suppress(OSError):
+            click.echo(_told(failed, form), nl=False)
         raise
     report = _coded(found, _code(interrupts))
     await _end(collection, report)

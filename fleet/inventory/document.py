@@ -129,11 +129,17 @@ def parse_document(text: str, mistakes: Mistakes) -> Node | None:
     return builder.root
 
 
+# Within [ ] or { }, where YAML reads a bracket of its own.
+_UNQUOTED = re.compile(r"[\[{,]\s*[^\s\"',\[\]{}]+\[[^\]]*\]|(?:env|file):[^\s\"']*\{")
+
+
 def _plainly(text: str, line: int) -> str:
     """What is wrong where the parser's own words would puzzle, else empty."""
     written = text.splitlines()[line - 1 : line] if line else []
     if written and "\t" in _INDENT.match(written[0])[0]:  # type: ignore[index]  # matches the empty text too
         return "a tab stands in the indentation, which takes blanks only"
+    if written and _UNQUOTED.search(written[0]):
+        return 'not YAML: put quotes around a range, as in "web[01:40]", and around what holds {host}'
     if _INI_SECTION.search(text):
         return f"this looks like an Ansible inventory in INI form; {FORM}"
     return ""

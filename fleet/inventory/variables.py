@@ -74,10 +74,16 @@ def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> La
             layer.update(_labels(value, mistakes))
         elif key.text not in VARIABLES:
             name = visible(key.text)
-            mistakes.add(key.line, f"unknown variable {name!r}{suggest(name, VARIABLE_NAMES)}", name)
+            mistakes.add(key.line, _unknown(key.text, name), name)
         else:
             _add(layer, key, value, places, mistakes)
     return layer
+
+
+def _unknown(key: str, name: str) -> str:
+    if key.partition(":")[0] in VARIABLE_NAMES:
+        return f"a blank is missing behind '{key.partition(':')[0]}:'"
+    return f"unknown variable {name!r}{suggest(name, VARIABLE_NAMES)}"
 
 
 def _add(layer: Layer, key: Scalar, node: Node, places: Places, mistakes: Mistakes) -> None:

@@ -14,7 +14,7 @@ _FULL = "the disk is full; make room, then collect again: what was saved so far 
 _NO_ACCESS = "no access; check the owner and the rights of the database for this login"
 _UNREACHABLE = "not reachable; check that the server runs, the address, the port and the login"
 _DAMAGED = "it is damaged or not a database; restore a copy or name another file"
-_DISK = "the disk or the file system failed; check it before anything else"
+_DISK = "the disk or the file system failed, or is full; check it before anything else"
 _HELD = "it holds that already, or lacks what the row belongs to"
 _MISSING = "there is no such database; create it, or correct its name"
 

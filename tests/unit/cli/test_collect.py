@@ -155,6 +155,13 @@ def test_a_report_that_fails_is_in_the_runs_code_and_leaves_no_other_report(
     assert done.code == 4
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
     assert newest(db).exit_code == 4
+    assert "1 host:" in done.out, "the summary is all there is"
+
+
+def test_a_folder_without_a_name_is_an_unset_variable(fleet: Fleet, here: Path, db: str) -> None:
+    done = fleet("collect", here, "--db", db, "--out", "")
+    assert (done.code, done.out) == (2, "")
+    assert "'--out': it is empty." in done.err
 
 
 def test_a_signal_while_reports_are_written_is_130_with_all_of_them(

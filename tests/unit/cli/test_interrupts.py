@@ -89,6 +89,21 @@ def test_a_terminal_has_its_cursor_back(left: list[int], monkeypatch: pytest.Mon
     )
 
 
+def test_a_lost_terminal_stops_a_run_unless_that_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hung_up() -> Stopped | None:
+        with Interrupts(RunState(selected=1)) as interrupts:
+            interrupts.listen("fleet report --run x")
+            os.kill(os.getpid(), signal.SIGHUP)
+            return interrupts.stopped
+
+    assert asyncio.run(hung_up()) is Stopped.INTERRUPTED
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert asyncio.run(hung_up()) is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_an_interrupt_comes_before_the_runs_own_deadline() -> None:
     state = RunState(selected=1)
     state.stop(Stopped.DEADLINE)

@@ -90,7 +90,7 @@ def test_show_is_one_host(fleet: Fleet, db: str) -> None:
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("AZCM0024", "did you mean AZCM"),
+        ("AZCM0024", "failure-without-rule takes what has no rule; did you mean AZCM"),
         ("clok-skew", "did you mean clock-skew"),
         ("dns", "did you mean login-endpoint-dns?"),
         ("zzzzzz", "rules are named like AZCM0000 and "),
