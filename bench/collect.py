@@ -6,7 +6,7 @@ All log in to the same servers (in a process of their own), send the same script
 same answer: five logs a host. `fleet` also masks, parses, classifies, judges and stores. `bare` leaves
 asyncssh at its defaults; `bare, our cipher` has the cheaper cipher that fleet asks for, so that its gain is
 not taken for ours. Prints client CPU and wall per host, the ratios of the CPU, and the milliseconds per
-further MiB of log.
+further MiB of log. The sides take turns, and of each the round that was disturbed least counts.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from fleet.packs.load import load_pack
 from fleet.transport.ssh import ENCRYPTION
 
 AT_ONCE = 50
+ROUNDS = 5
 SIDES = ("bare", "bare, our cipher", "fleet")
 CIPHER = {"encryption_algs": ENCRYPTION}
 LOGS = ("log.azcmagent", "log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext")
@@ -167,11 +168,13 @@ def round_of(folder: Path, hosts: int, size: int) -> list[tuple[float, float]]:
     try:
         asyncio.run(bare(estate[:20], plan, {}))
         asyncio.run(fleet(estate[:20], folder))
-        return [
-            measured(lambda: bare(estate, plan, {}), hosts),
-            measured(lambda: bare(estate, plan, CIPHER), hosts),
-            measured(lambda: fleet(estate, folder), hosts),
+        sides: list[Callable[[], Coroutine[Any, Any, None]]] = [
+            lambda: bare(estate, plan, {}),
+            lambda: bare(estate, plan, CIPHER),
+            lambda: fleet(estate, folder),
         ]
+        rounds = [[measured(side, hosts) for side in sides] for _ in range(ROUNDS)]
+        return [min(of_side) for of_side in zip(*rounds, strict=True)]
     finally:
         ours.send("end")
         server.join()

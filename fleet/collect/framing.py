@@ -60,7 +60,7 @@ class Section:
     def masked(self, mask: Callable[[bytes], bytes]) -> Section:
         """With ``mask`` applied to the data, never to the frame line: a secret may be a word of it. The same
         object when nothing was masked."""
-        masked = mask(self.data)
+        masked = mask(self.data) if self.data else self.data
         return self if masked is self.data else Section(line=self.line, data=masked)
 
 
