@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,11 @@ MAX_TALK_BYTES = 65536
 LAST_WORDS_S = 1.0
 """How long sudo's own words may come after the end of its stdout."""
 
+# What sudo says after the one attempt it allows, and what it says of a user whose password it took.
+_WRONG = re.compile(rb"incorrect password attempt")
+_RIGHT_BUT_NOT_ALLOWED = re.compile(rb"not in the sudoers|not allowed to (?:execute|run)|may not run sudo")
+# It quotes our command line, which is a thousand words long.
+_COMMAND_LINE = re.compile(r"'[^']{40,}(?:'|$)")
 _ALLOW = (
     "Allow this login sudo, with become_password where sudo asks for one, or use `become: reads` with the "
     "drop-in of `fleet privileges sudoers`."
@@ -56,17 +62,17 @@ async def become_root(
 
 async def _answered(process: Process, prompt: str, out: asyncio.Task[_Talk], permit: Permit) -> bytes:
     asks, said = await _next(process, prompt, out)
-    if asks or not out.result().found:
+    if asks or _WRONG.search(said):
         permit.refused()
+    elif out.result().found or _RIGHT_BUT_NOT_ALLOWED.search(said):
+        permit.accepted()
     if asks:
         process.write_eof()
         raise PrivilegeError(
             "sudo refused the password; one attempt was made",
             action="Check become_password for this host.",
         )
-    rest = _started(out, said)
-    permit.accepted()
-    return rest
+    return _started(out, said)
 
 
 async def _next(process: Process, prompt: str, out: asyncio.Task[_Talk]) -> tuple[bool, bytes]:
@@ -105,4 +111,4 @@ async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _
 
 def _last_line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    return (lines or ["no reason given"])[-1][:200]
+    return _COMMAND_LINE.sub("the visit", (lines or ["no reason given"])[-1])[:200]

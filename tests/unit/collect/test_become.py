@@ -9,7 +9,7 @@ import pytest
 
 from fleet.collect.become import become_root
 from fleet.collect.guard import PasswordGuard
-from fleet.errors import PrivilegeError
+from fleet.errors import CredentialError, PrivilegeError
 from fleet.ports import Permit
 
 
@@ -99,6 +99,31 @@ async def test_what_sudo_says_is_told() -> None:
     sudo = Sudo(prompts=0, accepts=False, says=b"ops is not in the sudoers file.\n")
     with pytest.raises(PrivilegeError, match="ops is not in the sudoers file"):
         await talk(sudo, PasswordGuard(), "secret")
+
+
+@pytest.mark.parametrize(
+    ("says", "is_proven"),
+    [
+        (b"ops is not in the sudoers file.\n", True),
+        (
+            b"Sorry, user ops is not allowed to execute '/bin/sh -c %s' as root on db01.\n" % (b"x" * 999),
+            True,
+        ),
+        (b"Sorry, user ops may not run sudo on db01.\n", True),
+        (b"sudo: 1 incorrect password attempt\n", False),
+    ],
+)
+async def test_a_password_that_was_right_is_not_refused_by_the_policy(says: bytes, is_proven: bool) -> None:
+    guard = PasswordGuard()
+    for _ in range(2):
+        with pytest.raises(PrivilegeError) as caught:
+            await talk(Sudo(prompts=1, accepts=False, says=says), guard, "secret")
+        assert len(str(caught.value)) < 150
+    if is_proven:
+        assert await talk(Sudo(prompts=1, accepts=True), guard, "secret") == b"\nrest"
+    else:
+        with pytest.raises(CredentialError):
+            await talk(Sudo(prompts=1, accepts=True), guard, "secret")
 
 
 async def test_a_right_password_proves_itself() -> None:
