@@ -6,31 +6,22 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncssh
 
-from fleet.errors import AuthError, CredentialError, HostError, IdentityError, RemoteError, UnreachableError
+from fleet.errors import CredentialError, IdentityError, RemoteError, UnreachableError
 from fleet.model.host import SSH_AGENT, Host
 from fleet.model.words import HostKeyPolicy, Phase
-from fleet.ports import Guard, Permit, Phases, Secrets, Session
+from fleet.ports import Guard, Phases, Secrets, Session
 from fleet.transport.known_hosts import KnownHosts
+from fleet.transport.login import Login, border, shown, why
 from fleet.transport.resolve import Addresses, Resolver
 
 CLOSE_S = 2.0
 # A packet of nonsense makes asyncssh raise a ValueError.
 _BROKEN = (asyncssh.Error, OSError, ValueError)
-# OpenSSH's order, so that a key it wrote down is the one we are shown; by algorithm, the type of its key.
-KEY_ALGS = {
-    "ssh-ed25519": "ssh-ed25519",
-    "ecdsa-sha2-nistp256": "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384": "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521": "ecdsa-sha2-nistp521",
-    "rsa-sha2-512": "ssh-rsa",
-    "rsa-sha2-256": "ssh-rsa",
-}
 # The same strength as the default's first choice at a third of the calls for each packet.
 ENCRYPTION = "^aes256-gcm@openssh.com,aes128-gcm@openssh.com"
 LOOKUPS_PER_VISIT = 4
@@ -61,7 +52,7 @@ class SshTransport:
         phases.enter(Phase.RESOLVE)
         addresses = await self._resolver.resolve(host.address, host.port)
         async with AsyncExitStack() as permits:
-            login = _Login(host, known, password, guard, phases, permits)
+            login = Login(host, known, password, guard, phases, permits)
             try:
                 connection = await self._log_in(host, addresses, login, key)
             except IdentityError:
@@ -73,16 +64,16 @@ class SshTransport:
         return _SshSession(connection)
 
     async def _log_in(
-        self, host: Host, addresses: Addresses, login: _Login, key: asyncssh.SSHKeyPair | None
+        self, host: Host, addresses: Addresses, login: Login, key: asyncssh.SSHKeyPair | None
     ) -> asyncssh.SSHClientConnection:
         login.enter(Phase.CONNECT)
         sock = await self._connect(host, addresses)
         with _closed_on_error(sock):
-            async with _border(login):
+            async with border(login):
                 return await asyncssh.connect(sock=sock, **self._options(host, sock, login, key))
 
     def _options(
-        self, host: Host, sock: socket.socket, login: _Login, key: asyncssh.SSHKeyPair | None
+        self, host: Host, sock: socket.socket, login: Login, key: asyncssh.SSHKeyPair | None
     ) -> dict[str, Any]:
         # Passed as they are: an options object would be built a second time inside connect.
         return {
@@ -145,7 +136,7 @@ class SshTransport:
                     ):
                         await loop.sock_connect(sock, sockaddr)
             except OSError as error:
-                trouble = f"cannot connect to {sockaddr[0]} port {host.port}: {_why(error)}"
+                trouble = f"cannot connect to {sockaddr[0]} port {host.port}: {why(error)}"
             else:
                 return sock
         raise UnreachableError(trouble)
@@ -161,162 +152,9 @@ def _load_key(path: str) -> asyncssh.SSHKeyPair | CredentialError:
             return CredentialError(f"{path} needs a passphrase: use key_file: ssh-agent")
         return CredentialError(f"{path} is not a private key: {error}")
     except OSError as error:
-        return CredentialError(f"cannot read the private key {path}: {_why(error)}")
+        return CredentialError(f"cannot read the private key {path}: {why(error)}")
     except (ValueError, IndexError) as error:
         return CredentialError(f"{path} is not a private key: {error}")
-
-
-class _Login(asyncssh.SSHClient):
-    """One login: checks the host key, hands out the password at most once, tells the phases."""
-
-    def __init__(
-        self,
-        host: Host,
-        known: KnownHosts | None,
-        password: str | None,
-        guard: Guard,
-        phases: Phases,
-        permits: AsyncExitStack,
-    ) -> None:
-        self.host = host
-        self.known = known
-        self.password_sent = False
-        self.trouble: HostError | None = None
-        self.key_types: frozenset[str] = frozenset()
-        self._password = password
-        self._guard = guard
-        self._phases = phases
-        self._permits = permits
-        self._permit: Permit | None = None
-        self._peer = ""
-        self._was_asked = False
-
-    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        self._phases.enter(Phase.HANDSHAKE)
-
-    def enter(self, phase: Phase) -> None:
-        self._phases.enter(phase)
-
-    def key_algs(self, peer: str) -> tuple[str, ...]:
-        """The host key algorithms to offer; none to let asyncssh follow the plain entries of the host."""
-        if self.key_types:
-            return tuple(alg for alg, kind in KEY_ALGS.items() if kind in self.key_types)
-        if self.known is not None and any(self.known.match(self.host, peer)[:2]):
-            return ()
-        return tuple(KEY_ALGS)
-
-    def match(self, host: str, addr: str, port: int | None) -> tuple[list[Any], ...]:
-        self._peer = addr
-        assert self.known is not None
-        return self.known.match(self.host, addr)
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
-        # Asked only when the plain entries do not hold the key.
-        if self.known is None or self.known.is_known(self.host, self._peer, key):
-            return True
-        shown = key.get_fingerprint()
-        on_record = self.known.key_types(self.host, self._peer)
-        if on_record:
-            if key.algorithm.decode("ascii", "replace") not in on_record:
-                self.key_types = on_record
-            self.trouble = IdentityError(f"the host key changed: {shown} is not the one in {self.known.path}")
-            return False
-        if self.host.host_key_policy is HostKeyPolicy.ACCEPT_NEW:
-            try:
-                self.known.add(self.host, key)
-            except IdentityError as error:
-                self.trouble = error
-                return False
-            return True
-        self.trouble = IdentityError(
-            f"the host key is not known: {self.known.path} has none for this host, which shows {shown}",
-            action="Get its key by a way you trust (`ssh-keyscan` from a network you trust, the console), "
-            "compare it and add it to known_hosts.",
-        )
-        return False
-
-    def begin_auth(self, username: str) -> None:
-        self._phases.enter(Phase.AUTH)
-
-    async def password_auth_requested(self) -> str | None:
-        if self._password is None or self.password_sent:
-            return None
-        try:
-            self._permit = await self._permits.enter_async_context(
-                self._guard.attempt("login", self.host.user, self._password)
-            )
-        except CredentialError as error:
-            self.trouble = error
-            return None
-        self.password_sent = True
-        return self._password
-
-    async def kbdint_auth_requested(self) -> str | None:
-        # Once: sshd without PAM offers the method, fails it without a question and offers it again.
-        if self._password is None or self.password_sent or self._was_asked:
-            return None
-        self._was_asked = True
-        return ""
-
-    async def kbdint_challenge_received(
-        self,
-        name: str,
-        instructions: str,
-        lang: str,
-        prompts: Sequence[tuple[str, bool]],
-    ) -> list[str] | None:
-        if not prompts:
-            return []
-        if len(prompts) > 1 or "passw" not in prompts[0][0].lower():
-            return None
-        password = await self.password_auth_requested()
-        return None if password is None else [password]
-
-    def accepted(self) -> None:
-        if self._permit is not None:
-            self._permit.accepted()
-
-    def refused(self) -> None:
-        if self._permit is not None:
-            self._permit.refused()
-
-
-@asynccontextmanager
-async def _border(login: _Login) -> AsyncIterator[None]:
-    """Narrow before wide: what asyncssh raises becomes a HostError."""
-    try:
-        yield
-    except asyncssh.HostKeyNotVerifiable as error:
-        raise login.trouble or IdentityError(f"the host key was not accepted: {error.reason}") from error
-    except asyncssh.PermissionDenied as error:
-        login.refused()
-        raise login.trouble or AuthError(_auth_message(login)) from error
-    except asyncssh.KeyExchangeFailed as error:
-        raise login.trouble or UnreachableError(
-            f"no common SSH algorithms: {_shown(error.reason)}"
-        ) from error
-    except asyncssh.DisconnectError as error:
-        if "authentication failures" in error.reason:
-            login.refused()
-            raise login.trouble or AuthError(_auth_message(login)) from error
-        raise login.trouble or UnreachableError(
-            f"the SSH connection failed: {_shown(error.reason)}"
-        ) from error
-    except asyncssh.Error as error:
-        raise UnreachableError(f"the SSH connection failed: {_shown(str(error))}") from error
-    except OSError as error:
-        raise UnreachableError(f"the connection broke: {_why(error)}") from error
-    except ValueError as error:
-        raise UnreachableError(f"the peer does not speak SSH: {_shown(str(error))}") from error
-
-
-def _auth_message(login: _Login) -> str:
-    host = login.host
-    if login.password_sent:
-        return f"{host.address} refused the password of {host.user}"
-    if host.key_file is None:
-        return f"{host.address} does not take passwords for {host.user}"
-    return f"{host.address} refused the key of {host.user} ({host.key_file})"
 
 
 class _SshSession:
@@ -327,9 +165,9 @@ class _SshSession:
         try:
             process = await self._connection.create_process(command, encoding=None)
         except asyncssh.ChannelOpenError as error:
-            raise RemoteError(f"the host opens no session: {_shown(error.reason)}") from error
+            raise RemoteError(f"the host opens no session: {shown(error.reason)}") from error
         except _BROKEN as error:
-            raise UnreachableError(f"the connection broke: {_shown(str(error))}") from error
+            raise UnreachableError(f"the connection broke: {shown(str(error))}") from error
         return _SshProcess(process)
 
     async def close(self) -> None:
@@ -366,7 +204,7 @@ class _SshProcess:
         try:
             return await stream.read(limit)
         except _BROKEN as error:
-            raise UnreachableError(f"the connection broke: {_shown(str(error))}") from error
+            raise UnreachableError(f"the connection broke: {shown(str(error))}") from error
 
 
 @contextlib.contextmanager
@@ -376,14 +214,3 @@ def _closed_on_error(sock: socket.socket) -> Any:
     except BaseException:
         sock.close()
         raise
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, TimeoutError) and not error.strerror:
-        return "no answer"
-    # asyncio puts words of its own where the system's reason should be.
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def _shown(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)[:300]
