@@ -133,6 +133,8 @@ def _verdict(observation: Observation, findings: Sequence[Finding]) -> Word:
 
 def _shows_health(observation: Observation) -> bool:
     """Whether the text would have shown what is wrong: a version or a list of settings would not."""
+    if observation.unanswered:
+        return False
     return bool(observation.agent.status or observation.services) or any(map(_is_telling, observation.logs))
 
 

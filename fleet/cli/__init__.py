@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 # As in ExitCode, which may not be loaded yet.
 INTERRUPTED = 130
@@ -19,10 +20,12 @@ def main() -> None:
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.stderr.write("fleet: interrupted\n")
+        with suppress(OSError):
+            sys.stderr.write("fleet: interrupted\n")
         code = INTERRUPTED
     except Exception:  # noqa: BLE001  # Python would end with 1, which speaks of hosts here
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
         code = BUG
     _end_stderr()
     sys.exit(code)

@@ -14,7 +14,7 @@ from typing import Self
 
 from fleet.app.collect_run import RunState
 from fleet.app.exit_code import Stopped
-from fleet.cli.options import tell
+from fleet.cli.program import tell
 from fleet.model.words import ExitCode
 
 SHOW_CURSOR = "\x1b[?25h"

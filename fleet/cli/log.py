@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from fleet.cli.options import tell
+from fleet.cli.program import tell
 from fleet.errors import SettingsError
 from fleet.report.text import clean, format_utc
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from fleet.bootstrap import database_name
+from fleet.cli.program import tell
 from fleet.errors import SettingsError
 from fleet.report.files import make_folder
 
@@ -55,12 +55,6 @@ class Folder(click.Path):
         if value == "":
             self.fail("it is empty.", param, ctx)
         return Path(os.fsdecode(super().convert(value, param, ctx)))
-
-
-def tell(text: str) -> None:
-    """Say it on stderr; that nobody can hear it ends nothing."""
-    with suppress(OSError):
-        click.echo(text, err=True)
 
 
 def announce(db: str | None) -> None:

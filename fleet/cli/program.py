@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib import import_module
 
@@ -65,6 +66,12 @@ def cli() -> None:
     """
 
 
+def tell(text: str) -> None:
+    """Say it on stderr; that nobody can hear it ends nothing."""
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
 def run(arguments: list[str]) -> int:
     """One call of the program; the exit code."""
     try:
@@ -72,10 +79,11 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return ExitCode.USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("fleet: interrupted", err=True)
+        tell("fleet: interrupted")
         return ExitCode.INTERRUPTED
     except SystemExit:
         # How click ends when the reader of our output left: it says 1, which means something else here.
@@ -84,13 +92,13 @@ def run(arguments: list[str]) -> int:
         # Output that cannot be written: nothing else of the system gets this far.
         return _unwritable(error)
     except FleetError as error:
-        click.echo(f"fleet: {error}", err=True)
+        tell(f"fleet: {error}")
         return _code(error)
     return int(outcome or 0)
 
 
 def _unwritable(error: OSError) -> int:
-    click.echo(f"fleet: cannot write {error.filename or 'the output'}: {error.strerror}", err=True)
+    tell(f"fleet: cannot write {error.filename or 'the output'}: {error.strerror}")
     return ExitCode.STORE
 
 

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from fleet.app.collect_run import RunState
-from fleet.cli.options import tell
+from fleet.cli.program import tell
 from fleet.model.words import Word
 
 REFRESH_S = 0.25

@@ -22,7 +22,8 @@ from fleet.bootstrap import (
     report_writers,
 )
 from fleet.cli.interrupts import Interrupts
-from fleet.cli.options import announce, require_folder, tell
+from fleet.cli.options import announce, require_folder
+from fleet.cli.program import tell
 from fleet.collect.visit import SystemClock
 from fleet.errors import ReportError, StorageError
 from fleet.model.host import Host

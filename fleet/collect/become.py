@@ -68,6 +68,7 @@ async def _answered(process: Process, prompt: str, out: asyncio.Task[_Talk], per
         permit.accepted()
     if asks:
         process.write_eof()
+    if asks or _WRONG.search(said):
         raise PrivilegeError(
             "sudo refused the password; one attempt was made",
             action="Check become_password for this host.",

@@ -14,8 +14,9 @@ import re2
 from fleet.parse.scan import compile_bytes
 
 MIN_SECRET_CHARS = 4
-FREE_HITS = 64
-BYTES_A_HIT = 256
+FREE_HITS = 2048
+# No log of an agent is so crowded, however many of its lines carry a credential.
+BYTES_A_HIT = 32
 
 _TOKEN = rb"<masked(?::[0-9a-f]{8})?>"
 _HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")

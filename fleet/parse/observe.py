@@ -72,12 +72,14 @@ def observe_texts(
     services: tuple[Service, ...] = ()
     logs: list[Log] = []
     facts: list[Fact] = []
+    unanswered: list[Unanswered] = []
     for path, raw in texts:
         shown = agents.find_show(raw)
         rest = shown.rest if shown else to_utf8(raw)
         found = _by_role((*parse_systemctl(rest), *parse_get_service(rest)))
         if shown:
             agent = shown.state
+            unanswered += [Unanswered(item=path, why=shown.doubt)] if shown.doubt else ()
             found = _by_role((*services_from_show(shown.block), *found))
             facts += _agent_facts(agent, True if agent.status else None, path)
         elif _is_there(_himds(found)):
@@ -86,7 +88,14 @@ def observe_texts(
         facts += [*_service_facts(found, path), *_version_facts(rest, path)]
         facts += _config_facts(rest, path) if agents.CONFIG_HEAD in rest else ()
         logs.append(parse_log(path, rest, anchors))
-    return Observation(os=os, agent=agent, services=services, logs=tuple(logs), facts=tuple(facts))
+    return Observation(
+        os=os,
+        agent=agent,
+        services=services,
+        logs=tuple(logs),
+        facts=tuple(facts),
+        unanswered=tuple(unanswered),
+    )
 
 
 def _by_item(captures: Iterable[Capture]) -> Mapping[str, Capture]:

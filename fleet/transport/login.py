@@ -23,6 +23,8 @@ KEY_ALGS = {
     "ecdsa-sha2-nistp521": "ecdsa-sha2-nistp521",
     "rsa-sha2-512": "ssh-rsa",
     "rsa-sha2-256": "ssh-rsa",
+    "ssh-ed448": "ssh-ed448",
+    "ssh-rsa": "ssh-rsa",
 }
 
 
@@ -152,7 +154,11 @@ async def border(login: Login) -> AsyncIterator[None]:
         login.refused()
         raise login.trouble or AuthError(_auth_message(login)) from error
     except asyncssh.KeyExchangeFailed as error:
-        raise login.trouble or UnreachableError(f"no common SSH algorithms: {shown(error.reason)}") from error
+        if login.key_types:
+            raise IdentityError(
+                "the host key changed: the host has none of a type on record any more"
+            ) from error
+        raise UnreachableError(f"no common SSH algorithms: {shown(error.reason)}") from error
     except asyncssh.DisconnectError as error:
         if "authentication failures" in error.reason:
             login.refused()

@@ -59,6 +59,7 @@ class SshTransport:
                 if not login.key_types:
                     raise
                 # The server has more keys than the one it showed: ask for one of a type on record.
+                login.trouble = None
                 connection = await self._log_in(host, addresses, login, key)
             login.accepted()
         return _SshSession(connection)

@@ -281,6 +281,12 @@ class TestSsh:
         assert isinstance(error, AuthError)
         assert "refused the password" in str(error)
 
+    async def test_a_second_handshake_does_not_hide_a_refused_password(self, server: Server) -> None:
+        server.known_as("ecdsa", hashed=True)
+        error = await self.told(server.host(key_file=None, password=PASSWORD), password="wrong")
+        assert isinstance(error, AuthError)
+        assert "refused the password" in str(error)
+
     async def test_a_right_password(self, server: Server) -> None:
         host = server.host(key_file=None, password=PASSWORD)
         async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host, password="right"):

@@ -128,3 +128,15 @@ def test_healthy_is_said_of_what_would_have_shown_a_failure(tmp_path: Path, text
     (tmp_path / "text").write_text(text)
     (result,) = classify_paths([str(tmp_path / "text")], PACK)
     assert result.verdict is word
+
+
+def test_a_heartbeat_nobody_can_read_is_no_sign_of_health() -> None:
+    shown = b'{"status": "Connected", "resourceName": "web01", "lastHeartbeat": "%s"}\n'
+    assert judge_one(shown % b"2026-01-02T03:04:05Z").verdict is Word.HEALTHY
+    assert judge_one(shown % b"soon").verdict is Word.NOT_OBSERVED
+
+
+def test_credentials_in_every_line_hide_no_failure() -> None:
+    result = judge_one(b'level=debug msg="asking" token=abcdef0001\n' * 500 + FAILED)
+    assert result.verdict is Word.FAILING
+    assert result.findings[0].code == "AZCM0042"

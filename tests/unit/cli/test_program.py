@@ -98,3 +98,12 @@ def test_an_unknown_command_is_told_the_nearest(fleet: Fleet) -> None:
     done = fleet("colect")
     assert done.code == 2
     assert "There is no command 'colect'. Did you mean 'collect'?" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["classify", "nope"], 2), (["-x"], 2), (["explain", "nope"], 2)]
+)
+def test_a_mistake_that_cannot_be_told_keeps_its_code(words: list[str], code: int) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-m", "fleet", *words], stderr=full, check=False)
+    assert done.returncode == code

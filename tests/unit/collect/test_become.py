@@ -112,6 +112,7 @@ async def test_what_sudo_says_is_told() -> None:
         (b"Sorry, user ops may not run sudo on db01.\n", True),
         (b"sudo: 1 incorrect password attempt\n", False),
     ],
+    ids=["sudoers", "command", "host", "wrong"],
 )
 async def test_a_password_that_was_right_is_not_refused_by_the_policy(says: bytes, is_proven: bool) -> None:
     guard = PasswordGuard()
@@ -119,6 +120,7 @@ async def test_a_password_that_was_right_is_not_refused_by_the_policy(says: byte
         with pytest.raises(PrivilegeError) as caught:
             await talk(Sudo(prompts=1, accepts=False, says=says), guard, "secret")
         assert len(str(caught.value)) < 150
+        assert ("become_password for this host" in caught.value.action) is not is_proven
     if is_proven:
         assert await talk(Sudo(prompts=1, accepts=True), guard, "secret") == b"\nrest"
     else:
