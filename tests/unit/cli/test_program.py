@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -104,6 +105,6 @@ def test_an_unknown_command_is_told_the_nearest(fleet: Fleet) -> None:
     ("words", "code"), [(["classify", "nope"], 2), (["-x"], 2), (["explain", "nope"], 2)]
 )
 def test_a_mistake_that_cannot_be_told_keeps_its_code(words: list[str], code: int) -> None:
-    with open("/dev/full", "wb") as full:
+    with Path("/dev/full").open("wb") as full:
         done = subprocess.run([sys.executable, "-m", "fleet", *words], stderr=full, check=False)
     assert done.returncode == code
