@@ -93,11 +93,12 @@ def _is_agent_absent(active: Sequence[Finding]) -> bool:
 
 def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
     unanswered = {each.item: each.why for each in observation.unanswered}
+    known = visit.by_item()
     for place, item in enumerate(pack.items):
         if not item.required or item.name in observation.answered:
             continue
         tried = (item, *_fallbacks(pack.items, place))
-        gaps = [_gap(each, visit.capture(each.name)) for each in tried]
+        gaps = [_gap(each, known.get(each.name)) for each in tried]
         if gaps[0] and all(gaps):
             yield gaps[0]
         elif item.name in unanswered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,8 +83,11 @@ class Visit:
         if self.duration_s < 0:
             raise ValueError("duration_s is negative")
 
-    def capture(self, item: str) -> Capture | None:
-        """The last capture of that item that succeeded, else its last one, or None."""
-        found: list[Capture | None] = [capture for capture in self.captures if capture.item == item]
-        good = [capture for capture in found if capture and capture.exit_code == 0]
-        return (good or found or [None])[-1]
+    def by_item(self) -> Mapping[str, Capture]:
+        """Of each item its last capture that succeeded, else its last one."""
+        found: dict[str, Capture] = {}
+        for capture in self.captures:
+            before = found.get(capture.item)
+            if before is None or before.exit_code != 0 or capture.exit_code == 0:
+                found[capture.item] = capture
+        return found

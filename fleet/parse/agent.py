@@ -77,12 +77,6 @@ def find_show(data: bytes) -> Shown | None:
     return replace(last, rest=as_text.rest)
 
 
-def parse_show(data: bytes) -> AgentState | None:
-    """The agent state in ``data``; None when there is none."""
-    shown = find_show(data)
-    return shown.state if shown else None
-
-
 def parse_version(data: bytes) -> str:
     """The version in the output of ``azcmagent version``, "" when there is none."""
     match = _VERSION.search(decode(data[:4096]))

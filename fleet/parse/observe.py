@@ -32,7 +32,7 @@ UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
 
 def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
     """All that a visit says of its host. Total: whatever the captures hold."""
-    known = _by_item(visit.captures)
+    known = visit.by_item()
     shown = _shown(known)
     managed = _by_role((*parse_systemctl(_data(known, SERVICES_ITEM)), *_active_units(known)))
     services = _by_role((*managed, *(services_from_show(shown.block) if shown else ())))
@@ -96,16 +96,6 @@ def observe_texts(
         facts=tuple(facts),
         unanswered=tuple(unanswered),
     )
-
-
-def _by_item(captures: Iterable[Capture]) -> Mapping[str, Capture]:
-    """What ``Visit.capture`` says of each item: its last capture that succeeded, else its last one."""
-    found: dict[str, Capture] = {}
-    for capture in captures:
-        before = found.get(capture.item)
-        if before is None or before.exit_code != 0 or capture.exit_code == 0:
-            found[capture.item] = capture
-    return found
 
 
 def _by_role(services: Iterable[Service]) -> tuple[Service, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Double, Text
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
 LARGEST = 2**63 - 1
@@ -77,16 +76,6 @@ class Count(TypeDecorator[int]):
 
     def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
         return None if value is None else max(-LARGEST, min(value, LARGEST))
-
-
-class Seconds(TypeDecorator[float]):
-    """Seconds as a double; what is no finite number is unknown, as SQLite makes NULL of it anyway."""
-
-    impl = Double
-    cache_ok = True
-
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
 
 
 def _in_utc(at: datetime) -> datetime:

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -15,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from fleet.storage.columns import CleanJson, CleanText, Count, Instant, Seconds
+from fleet.storage.columns import CleanJson, CleanText, Count, Instant
 
 HEAD = "0001"
 """The newest migration's revision: a database at it needs no upgrade. Older ones sort before it."""
@@ -108,8 +109,8 @@ visits = Table(
     _text("action"),
     _text("os_name"),
     Column("started_at", Instant),
-    Column("duration_s", Seconds),
-    Column("clock_offset_s", Seconds),
+    Column("duration_s", Double),
+    Column("clock_offset_s", Double),
     Column("timings", CleanJson, nullable=False),
     UniqueConstraint("run_id", "host_id"),
     Index(None, "host_id"),

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fleet.model.observation import Observation
+from fleet.model.observation import AgentState, Observation
 from fleet.model.visit import Capture, Visit
 from fleet.model.words import OS, Privilege
-from fleet.parse.agent import parse_config_list, parse_show, parse_version
+from fleet.parse.agent import find_show, parse_config_list, parse_version
 from fleet.parse.observe import observe_texts, observe_visit
 from fleet.parse.scan import Anchors
 
@@ -48,6 +48,11 @@ Id=extd.service
 LoadState=not-found
 ActiveState=inactive
 """
+
+
+def shown_state(data: bytes) -> AgentState | None:
+    shown = find_show(data)
+    return shown.state if shown else None
 
 
 def _visit(*captures: tuple[str, bytes, int | None], stderr: bytes = b"") -> Visit:
@@ -287,7 +292,7 @@ def test_the_last_state_of_a_capture_counts(earlier: bytes, later: bytes) -> Non
     ],
 )
 def test_a_heartbeat_in_every_form_the_agent_may_print(printed: str, at: datetime | None) -> None:
-    state = parse_show(json.dumps({**SHOW, "lastHeartbeat": printed}).encode())
+    state = shown_state(json.dumps({**SHOW, "lastHeartbeat": printed}).encode())
     assert state is not None
     assert state.last_heartbeat_at == at
 
@@ -351,7 +356,7 @@ NOISE = 'level=debug msg="got {x} for {"status": "ok"}"\n{"status": "Failed", "c
 def test_json_behind_lines_with_braces(indent: int | None) -> None:
     shown = json.dumps(SHOW, indent=indent)
     for noise in (NOISE, "{}\n", "{ broken\n{ again\n", "{\n" * 10, "banner {1} "):
-        state = parse_show(f"{noise}{shown}\nbye {{}}\n".encode())
+        state = shown_state(f"{noise}{shown}\nbye {{}}\n".encode())
         if noise.endswith(" "):
             # Behind a brace on its own line nobody can tell the whole from a part.
             assert state is None
@@ -365,7 +370,7 @@ def test_a_service_in_a_document_cut_short_is_not_the_agent(indent: int | None) 
     shown = json.dumps(
         {"services": [{"serviceName": "himdsd", "status": "Connected"}], "x": "y"}, indent=indent
     )
-    assert parse_show(shown[:-5].encode()) is None
+    assert shown_state(shown[:-5].encode()) is None
 
 
 @pytest.mark.parametrize("pad", [15, 40, 43])
@@ -374,7 +379,7 @@ def test_a_service_in_a_document_cut_short_is_not_the_agent(indent: int | None) 
 def test_the_text_form_at_any_width(pad: int, indent: str, end: str) -> None:
     rows = {"Resource Name": "web01", "Brand New Label": "x", "Agent Status": "Connected", "Tenant ID": ""}
     lines = [f"{indent}{label:<{pad}}: {value}" for label, value in rows.items()]
-    state = parse_show(
+    state = shown_state(
         ("$ azcmagent show" + end + end.join(lines) + end + "Location : nowhere: else").encode()
     )
     assert state is not None
@@ -386,13 +391,13 @@ def test_the_text_form_at_any_width(pad: int, indent: str, end: str) -> None:
     [b"see Agent Status: below", b"Agent Status", b"  Agent Status\n: x", b"x" * 300 + b"Agent Status : y"],
 )
 def test_mentions_of_a_status_are_none(text: bytes) -> None:
-    assert parse_show(text) is None
+    assert shown_state(text) is None
 
 
 def test_depth_bombs_and_foreign_text_are_no_agent_state() -> None:
-    assert parse_show(b'{"a":' * 50000) is None
-    assert parse_show(b"[" * 50000) is None
-    assert parse_show(b"Name : x\nOther : y\n") is None
+    assert shown_state(b'{"a":' * 50000) is None
+    assert shown_state(b"[" * 50000) is None
+    assert shown_state(b"Name : x\nOther : y\n") is None
 
 
 def test_version_and_settings() -> None:
