@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,17 +56,16 @@ class FileLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, FILE_MODE)
         except OSError as exc:
             raise StorageError(f"{self._path}: {exc.strerror}; let fleet write beside the database") from exc
-        try:
-            self._hold(descriptor, run)
-        except OSError as exc:
-            os.close(descriptor)
-            raise StorageError(
-                f"{self._path}: the lock cannot be held: {exc.strerror}; give fleet a database on a disk"
-                " that it may write and that locks"
-            ) from exc
-        except BaseException:
-            os.close(descriptor)
-            raise
+        with ExitStack() as undo:
+            undo.callback(os.close, descriptor)
+            try:
+                self._hold(descriptor, run)
+            except OSError as exc:
+                raise StorageError(
+                    f"{self._path}: the lock cannot be held: {exc.strerror}; give fleet a database on a disk"
+                    " that it may write and that locks"
+                ) from exc
+            undo.pop_all()
         self._descriptor = descriptor
 
     def _hold(self, descriptor: int, run: Run) -> None:
@@ -98,11 +98,10 @@ class SessionLock:
         if self._session is not None:
             return
         session = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        try:
+        with ExitStack() as undo:
+            undo.callback(_end, session)
             _hold_advisory(session, run)
-        except BaseException:
-            _end(session)
-            raise
+            undo.pop_all()
         self._session = session
 
     def release(self) -> None:

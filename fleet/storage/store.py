@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
@@ -173,11 +174,10 @@ def open_existing(url: str) -> SqlStore:
 
 
 def _settled(database: Database, settle: Callable[[Database], None]) -> SqlStore:
-    try:
+    with ExitStack() as undo:
+        undo.callback(database.close)
         settle(database)
-    except BaseException:
-        database.close()
-        raise
+        undo.pop_all()
     return SqlStore(database)
 
 

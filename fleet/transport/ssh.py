@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
 import asyncssh
@@ -209,9 +210,8 @@ class _SshProcess:
 
 
 @contextlib.contextmanager
-def _closed_on_error(sock: socket.socket) -> Any:
-    try:
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    with ExitStack() as undo:
+        undo.callback(sock.close)
         yield
-    except BaseException:
-        sock.close()
-        raise
+        undo.pop_all()
