@@ -1,0 +1,35 @@
+"""What is decided before a run from the machine it runs on."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from fleet.bootstrap import fitting_concurrency
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits", "raised_to", "is_told"),
+    [
+        ((1024, 4096), 100, None, False),
+        ((100, 4096), 100, 264, False),
+        ((100, resource.RLIM_INFINITY), 100, 264, False),
+        ((100, 164), 50, 164, True),
+        ((20, 20), 1, 20, True),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 100, None, False),
+    ],
+)
+def test_concurrency_fits_the_limit_on_open_files(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], fits: int, raised_to: int | None, is_told: bool
+) -> None:
+    raised: list[int] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, wanted: raised.append(wanted[0]))
+    found, message = fitting_concurrency(100)
+    assert (found, raised) == (fits, [] if raised_to is None else [raised_to])
+    assert bool(message) is is_told
+    if is_told:
+        assert message.startswith(
+            f"concurrency lowered from 100 to {fits}: this process may open {limits[1]} files"
+        )
