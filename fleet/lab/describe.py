@@ -40,12 +40,20 @@ class Fault(StrEnum):
     """What is wrong with the host as an SSH server; the agent has its own trouble."""
 
     NONE = "none"
-    WRONG_HOST_KEY = "wrong-host-key"
+    NO_ANSWER = "no-answer"
     CONNECTION_REFUSED = "connection-refused"
+    NOT_SSH = "not-ssh"
     SILENT_AFTER_ACCEPT = "silent-after-accept"
+    WRONG_HOST_KEY = "wrong-host-key"
+    SILENT_AT_LOGIN = "silent-at-login"
+    CLOSES_EARLY = "closes-early"
     SILENT_AFTER_AUTH = "silent-after-auth"
+    GARBAGE_OUTPUT = "garbage-output"
+    SILENT_MID_OUTPUT = "silent-mid-output"
     CUT_OUTPUT = "cut-output"
+    SLOW_OUTPUT = "slow-output"
     ENDLESS_OUTPUT = "endless-output"
+    ZIP_BOMB = "zip-bomb"
 
 
 class UnitState(StrEnum):
