@@ -11,11 +11,15 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import asyncssh
 
+from fleet.collect.plan import script
+from fleet.lab.canned import Answers, Command, serve_canned, shape_of
 from fleet.lab.describe import Fault, HostDescription
+from fleet.lab.faults import OUTPUTS, NoAnswer, RawServer
 from fleet.lab.handout import (
     ADDRESS,
     INVENTORY_FILE,
@@ -26,23 +30,21 @@ from fleet.lab.handout import (
     write_known_hosts,
     write_private,
 )
-from fleet.lab.shell import run_command
+from fleet.lab.shell import record_answer, run_command
 from fleet.lab.tree import HostTree, build_tree
-
-CUT_AFTER_BYTES = 200
-"""How much of an answer a host of the fault ``cut-output`` sends before its connection ends."""
 
 _LOGIN_TIMEOUT_S = 120
 _BACKLOG = 256
-_ENDLESS = b"all work and no play\n" * 1024
 
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """What reached one host. ``auth_attempts``: keys shown and passwords sent; ``commands``: as received."""
+    """What reached one host. ``auth_attempts``: keys shown and passwords sent; ``commands``: as received;
+    ``canned_sudo_attempts``: passwords that a canned host's sudo has read."""
 
     connections: int = 0
     auth_attempts: int = 0
+    canned_sudo_attempts: int = 0
     passwords: list[str] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
@@ -84,15 +86,20 @@ class Lab:
 
     def sudo_attempts(self, name: str) -> int:
         """How many passwords the host's sudo has read."""
-        return self._hosts[name].tree.sudo_attempts
+        host = self._hosts[name]
+        return host.tree.sudo_attempts + host.counters.canned_sudo_attempts
 
 
 @asynccontextmanager
-async def start_lab(descriptions: Sequence[HostDescription], folder: Path) -> AsyncIterator[Lab]:
+async def start_lab(
+    descriptions: Sequence[HostDescription], folder: Path, *, is_canned: bool = False
+) -> AsyncIterator[Lab]:
     """Start one server a host; at the end no process, task, descriptor or tree of the lab is left.
 
     ``folder`` is made 0700 where it is missing. What an operator has (inventory, known hosts, key, passwords)
     stays in it, private, for a look: reports name these files, and nothing listens to the key any more.
+    ``is_canned``: hosts that differ in name and login only share one tree, in which a real shell runs each
+    script once; what it printed is given to all of them. A thousand hosts then cost no thousand shells.
 
     Raises:
         ValueError: two hosts share a name, or the path of the folder for temporary files is not a plain word.
@@ -103,19 +110,51 @@ async def start_lab(descriptions: Sequence[HostDescription], folder: Path) -> As
     hosts: list[_LabHost] = []
     async with AsyncExitStack() as stack:
         stack.enter_context(_quiet())
-        trees = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="fleet-lab-", ignore_cleanup_errors=True))
+        trees = _Trees(
+            Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="fleet-lab-", ignore_cleanup_errors=True)
+                )
+            )
         )
         client = asyncssh.generate_private_key("ssh-ed25519")
         write_private(folder / KEY_FILE, client.export_private_key())
-        now = datetime.now(UTC)
         for description in descriptions:
-            tree = build_tree(description, trees / description.name, now)
-            hosts.append(_LabHost(description, tree, client.export_public_key()))
+            tree, answers = trees.canned(description) if is_canned else (trees.own(description), None)
+            hosts.append(_LabHost(description, tree, client.export_public_key(), answers))
             stack.push_async_callback(hosts[-1].close)
             await hosts[-1].open()
         _hand_out(folder, hosts)
         yield Lab(folder, hosts)
+
+
+class _Trees:
+    """Makes the trees, one a host or one a shape, with the recorded answers of the shape."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._now = datetime.now(UTC)
+        self._shapes: dict[HostDescription, tuple[HostTree, Answers]] = {}
+
+    def own(self, host: HostDescription) -> HostTree:
+        return build_tree(host, self._folder / host.name, self._now)
+
+    def canned(self, host: HostDescription) -> tuple[HostTree, Answers]:
+        shape = shape_of(host)
+        if shape not in self._shapes:
+            tree = build_tree(shape, self._folder / f"shape-{len(self._shapes)}", self._now)
+            self._shapes[shape] = tree, Answers(partial(_record, tree))
+        return self._shapes[shape]
+
+
+async def _record(tree: HostTree, command: str, text: bytes) -> bytes:
+    # The visit's script takes the end of stdin for the end of its connection.
+    return await record_answer(command, text, tree.root, _env(tree), stays_open=text == script())
+
+
+def _env(tree: HostTree) -> dict[str, str]:
+    path = f"{tree.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {"PATH": path, "HOME": str(tree.root), "USER": USER, "LOGNAME": USER, "LANG": "C.UTF-8"}
 
 
 @contextmanager
@@ -142,17 +181,21 @@ def _hand_out(folder: Path, hosts: Sequence[_LabHost]) -> None:
 class _LabHost:
     """One simulated host: its listener, its connections and what they run."""
 
-    def __init__(self, description: HostDescription, tree: HostTree, client_key: bytes) -> None:
+    def __init__(
+        self, description: HostDescription, tree: HostTree, client_key: bytes, answers: Answers | None
+    ) -> None:
         self.description = description
         self.tree = tree
         self.counters = Counters()
         self.client_key = asyncssh.import_public_key(client_key)
         self.port = 0
         self.connections: set[asyncssh.SSHServerConnection] = set()
+        self._answers = answers
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._runs: set[asyncio.Task[None]] = set()
-        self._silent: set[asyncio.StreamWriter] = set()
-        self._listener: asyncssh.SSHAcceptor | asyncio.Server | None = None
+        self._ssh: asyncssh.SSHAcceptor | None = None
+        self._raw: RawServer | None = None
+        self._full: NoAnswer | None = None
         self._socket = socket.socket()
 
     @property
@@ -163,15 +206,22 @@ class _LabHost:
         return self._host_key.export_public_key()
 
     async def open(self) -> None:
-        """Take a free port of loopback, and listen unless the fault says not to."""
+        """Take a free port of loopback, and do there what the fault says."""
         self._socket.bind((ADDRESS, 0))
         self.port = self._socket.getsockname()[1]
-        if self.description.fault is Fault.CONNECTION_REFUSED:
-            return
-        if self.description.fault is Fault.SILENT_AFTER_ACCEPT:
-            self._listener = await asyncio.start_server(self._say_nothing, sock=self._socket)
-            return
-        self._listener = await asyncssh.listen(
+        match self.description.fault:
+            case Fault.CONNECTION_REFUSED:
+                pass
+            case Fault.NO_ANSWER:
+                self._full = NoAnswer(self._socket)
+            case Fault.SILENT_AFTER_ACCEPT | Fault.NOT_SSH as fault:
+                self._raw = RawServer(fault, self._count_connection)
+                await self._raw.open(self._socket)
+            case _:
+                self._ssh = await self._listen()
+
+    async def _listen(self) -> asyncssh.SSHAcceptor:
+        return await asyncssh.listen(
             sock=self._socket,
             server_host_keys=[self._host_key],
             server_factory=lambda: _Server(self),
@@ -187,31 +237,27 @@ class _LabHost:
 
     async def close(self) -> None:
         """End every connection, wait for what ran on them, stop listening."""
-        if self._listener:
-            self._listener.close()
-        for connection in tuple(self.connections):
-            connection.abort()
-        for writer in tuple(self._silent):
-            writer.transport.abort()
+        if self._full:
+            self._full.close()
+        if self._raw:
+            await self._raw.close()
+        if self._ssh:
+            self._ssh.close()
         # A connection that is just being made is only known to the loop; it ends with its socket.
-        while self._runs or self._silent:
+        while self.connections or self._runs:
+            for connection in tuple(self.connections):
+                connection.abort()
             await asyncio.gather(*self._runs)
             await asyncio.sleep(0)
-        if self._listener:
-            await self._listener.wait_closed()
+        if self._ssh:
+            await self._ssh.wait_closed()
         self._socket.close()
 
-    async def _say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _count_connection(self) -> None:
         self.counters.connections += 1
-        self._silent.add(writer)
-        try:
-            while await reader.read(4096):
-                pass
-        except ConnectionError:
-            return
-        finally:
-            self._silent.discard(writer)
-            writer.transport.abort()
+
+    def _count_sudo(self) -> None:
+        self.counters.canned_sudo_attempts += 1
 
     def _start(self, client: asyncssh.SSHServerProcess[bytes]) -> None:
         self.counters.commands.append(client.command or "")
@@ -226,19 +272,13 @@ class _LabHost:
 
     async def _run(self, client: asyncssh.SSHServerProcess[bytes]) -> None:
         fault = self.description.fault
-        if fault is Fault.SILENT_AFTER_AUTH:
-            await client.wait_closed()
-        elif fault is Fault.ENDLESS_OUTPUT:
-            await _write_endlessly(client)
+        command = Command.parse(client.command or "") if self._answers else None
+        if fault in OUTPUTS:
+            await OUTPUTS[fault](client)
+        elif self._answers and command:
+            await serve_canned(client, command, self.description, self._answers, self._count_sudo)
         else:
-            await run_command(client, client.command or "exit 0", self.tree.root, self._env(), self._limit())
-
-    def _limit(self) -> int | None:
-        return CUT_AFTER_BYTES if self.description.fault is Fault.CUT_OUTPUT else None
-
-    def _env(self) -> dict[str, str]:
-        path = f"{self.tree.programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {"PATH": path, "HOME": str(self.tree.root), "USER": USER, "LOGNAME": USER, "LANG": "C.UTF-8"}
+            await run_command(client, client.command or "exit 0", self.tree.root, _env(self.tree), fault)
 
 
 class _Server(asyncssh.SSHServer):
@@ -247,6 +287,7 @@ class _Server(asyncssh.SSHServer):
     def __init__(self, host: _LabHost) -> None:
         self._host = host
         self._connection: asyncssh.SSHServerConnection | None = None
+        self._lost = asyncio.Event()
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
@@ -254,10 +295,13 @@ class _Server(asyncssh.SSHServer):
         self._host.counters.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
         if self._connection:
             self._host.connections.discard(self._connection)
 
-    def begin_auth(self, username: str) -> bool:
+    async def begin_auth(self, username: str) -> bool:
+        if self._host.description.fault is Fault.SILENT_AT_LOGIN:
+            await self._lost.wait()
         return True
 
     def public_key_auth_supported(self) -> bool:
@@ -277,16 +321,3 @@ class _Server(asyncssh.SSHServer):
 
     def _admits(self, username: str) -> bool:
         return username == USER and not self._host.description.login.is_refused
-
-
-async def _write_endlessly(client: asyncssh.SSHServerProcess[bytes]) -> None:
-    async def write() -> None:
-        while True:
-            client.stdout.write(_ENDLESS)
-            await client.stdout.drain()
-            await asyncio.sleep(0)
-
-    writing = asyncio.ensure_future(write())
-    await asyncio.wait((writing, asyncio.ensure_future(client.wait_closed())), return_when="FIRST_COMPLETED")
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)

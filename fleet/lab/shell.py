@@ -13,10 +13,11 @@ from pathlib import Path
 
 import asyncssh
 
+from fleet.lab.describe import Fault
+from fleet.lab.faults import LOST, pass_on
 from fleet.lab.rewrite import Rewriter, rewrite
 
 _CHUNK_BYTES = 65536
-_LOST = (asyncssh.Error, OSError)
 
 
 async def run_command(
@@ -24,18 +25,15 @@ async def run_command(
     command: str,
     tree: Path,
     env: Mapping[str, str],
-    limit_bytes: int | None = None,
+    fault: Fault = Fault.NONE,
 ) -> None:
     """Run a command line by ``sh -c`` in a session of its own, its paths those of ``tree``.
 
-    Streams and exit code pass through, stdout up to ``limit_bytes``, where the connection ends. When it
-    returns, because the command or the channel ended, no process of that session is left.
+    Streams and exit code pass through, stdout as the ``fault`` lets it. When it returns, because the command
+    or the channel ended, no process of that session is left.
     """
-    line = rewrite(command.encode(), tree)
-    child = await asyncio.create_subprocess_exec(
-        "sh", "-c", line, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, cwd=tree, env=env
-    )
-    work = asyncio.ensure_future(_converse(client, child, Rewriter(tree), limit_bytes))
+    child = await _start(command, tree, env)
+    work = asyncio.ensure_future(_converse(client, child, Rewriter(tree), fault))
     gone = asyncio.ensure_future(client.wait_closed())
     try:
         await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -46,46 +44,57 @@ async def run_command(
         work.result()
 
 
+async def record_answer(
+    command: str, script: bytes, tree: Path, env: Mapping[str, str], *, stays_open: bool
+) -> bytes:
+    """What such a command prints on stdout, given the script on stdin, which then ends or stays open."""
+    child = await _start(command, tree, env)
+    assert child.stdin
+    assert child.stdout
+    assert child.stderr
+    try:
+        child.stdin.write(rewrite(script, tree))
+        if not stays_open:
+            child.stdin.write_eof()
+        answer, _ = await asyncio.gather(child.stdout.read(), child.stderr.read())
+    finally:
+        await _reap(child)
+    return answer
+
+
+async def _start(command: str, tree: Path, env: Mapping[str, str]) -> Process:
+    line = rewrite(command.encode(), tree)
+    return await asyncio.create_subprocess_exec(
+        "sh", "-c", line, stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, cwd=tree, env=env
+    )
+
+
 async def _converse(
-    client: asyncssh.SSHServerProcess[bytes], child: Process, rewriter: Rewriter, limit_bytes: int | None
+    client: asyncssh.SSHServerProcess[bytes], child: Process, rewriter: Rewriter, fault: Fault
 ) -> None:
     assert child.stdout
     assert child.stderr
     feeding = asyncio.ensure_future(_feed(client.stdin, child, rewriter))
     try:
         await asyncio.gather(
-            _pump(child.stdout, client.stdout, limit_bytes), _pump(child.stderr, client.stderr, None)
+            pass_on(child.stdout, client.stdout, fault), pass_on(child.stderr, client.stderr)
         )
         code = await child.wait()
     finally:
         await _cancel((feeding,))
     # A shell reports a death by signal as 128 and the signal's number.
-    with suppress(*_LOST):
+    with suppress(*LOST):
         client.exit(code if code >= 0 else 128 - code)
 
 
 async def _feed(source: asyncssh.SSHReader[bytes], child: Process, rewriter: Rewriter) -> None:
     assert child.stdin
-    with suppress(*_LOST, asyncssh.SignalReceived, asyncssh.BreakReceived):
+    with suppress(*LOST, asyncssh.SignalReceived, asyncssh.BreakReceived):
         while data := await source.read(_CHUNK_BYTES):
             child.stdin.write(rewriter.feed(data))
             await child.stdin.drain()
         child.stdin.write(rewriter.end())
     child.stdin.close()
-
-
-async def _pump(
-    source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes], limit_bytes: int | None
-) -> None:
-    with suppress(*_LOST):
-        while data := await source.read(_CHUNK_BYTES):
-            sink.write(data[:limit_bytes])
-            await sink.drain()
-            if limit_bytes is not None:
-                limit_bytes -= len(data)
-                if limit_bytes <= 0:
-                    sink.get_extra_info("connection").close()
-                    return
 
 
 async def _cancel(tasks: Iterable[asyncio.Future[None]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import stat
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ import pytest
 import yaml
 
 from fleet.lab.describe import HostDescription, load_demo, parse_description
-from fleet.lab.servers import CUT_AFTER_BYTES, Lab, start_lab
+from fleet.lab.faults import BOMB_BYTES, CUT_AFTER_BYTES, SLOW_BYTES
+from fleet.lab.servers import Lab, start_lab
 
 BARE = "name: {name}\nsummary: a host\ngroup: some\nexpect: {{verdict: HEALTHY}}\n"
 
@@ -239,6 +241,70 @@ async def test_endless_output_goes_on(lab_of: LabOf) -> None:
         connection, process = await operator.start("true")
         assert len(await process.stdout.readexactly(5_000_000)) == 5_000_000
         connection.abort()
+
+
+async def test_a_host_that_never_answers_leaves_connecting_open(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: no-answer\n")) as operator:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.open_connection("127.0.0.1", operator.lab.port("one")), 0.3)
+
+
+async def test_something_else_than_ssh_answers(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: not-ssh\n")) as operator:
+        reader, writer = await asyncio.open_connection("127.0.0.1", operator.lab.port("one"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        assert operator.lab.counters("one").connections == 1
+        writer.close()
+
+
+async def test_a_host_silent_at_login_is_told_by_its_silence(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: silent-at-login\n")) as operator:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(operator.login(), 0.5)
+        assert operator.lab.counters("one").connections == 1
+        assert operator.lab.counters("one").auth_attempts == 0
+
+
+async def test_a_host_that_closes_early_says_nothing(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: closes-early\n")) as operator:
+        connection, process = await operator.start("echo hello")
+        with pytest.raises(asyncssh.ConnectionLost):
+            await process.stdout.read()
+        await asyncio.wait_for(connection.wait_closed(), 5)
+
+
+async def test_a_host_silent_in_the_middle_keeps_its_connection(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: silent-mid-output\n")) as operator:
+        connection, process = await operator.start("cat /dev/zero")
+        async with connection:
+            assert await process.stdout.readexactly(CUT_AFTER_BYTES) == bytes(CUT_AFTER_BYTES)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(process.stdout.read(1), 0.1)
+
+
+async def test_slow_output_comes_in_small_pieces(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: slow-output\n")) as operator:
+        connection, process = await operator.start("cat /dev/zero")
+        async with connection:
+            assert len(await process.stdout.read(4096)) == SLOW_BYTES
+            process.close()
+
+
+async def test_garbage_is_no_text_and_ends_well(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: garbage-output\n")) as operator:
+        code, out, _ = await operator.run("true")
+        assert code == 0
+        with pytest.raises(UnicodeDecodeError):
+            out.decode()
+
+
+async def test_a_zip_bomb_begins_as_an_answer_and_unfolds(lab_of: LabOf) -> None:
+    async with lab_of(describe(more="fault: zip-bomb\n")) as operator:
+        code, out, _ = await operator.run("sudo -S -p ask sh -c 'echo go; exec sh -s -- shell n0 run item'")
+    assert code == 0
+    assert out.startswith(b"go\n\nn0 FLEET1 gzip ")
+    assert len(out) < BOMB_BYTES // 500
+    assert len(zlib.decompressobj(31).decompress(out.split(b"\n", 3)[3], 1 << 24)) == 1 << 24
 
 
 async def test_a_signal_that_ends_the_command_is_its_exit_code(lab_of: LabOf) -> None:
