@@ -41,29 +41,31 @@ def write_inventory(folder: Path, hosts: Sequence[HostDescription], ports: Mappi
         "key_file": KEY_FILE,
         "known_hosts": KNOWN_HOSTS_FILE,
     }
-    groups = {name: _group(name, hosts) for name in dict.fromkeys(host.group for host in hosts)}
-    entries = {host.name: _entry(host, hosts, ports[host.name], folder) for host in hosts}
+    members: dict[str, list[HostDescription]] = {}
+    for host in hosts:
+        members.setdefault(host.group, []).append(host)
+    shared = {name: _shared_labels(group) for name, group in members.items()}
+    document = {
+        "defaults": defaults,
+        "groups": {name: _group(group, shared[name]) for name, group in members.items()},
+        "hosts": {host.name: _entry(host, shared[host.group], ports[host.name], folder) for host in hosts},
+    }
     path = folder / INVENTORY_FILE
-    document = {"defaults": defaults, "groups": groups, "hosts": entries}
-    write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+    write_private(path, yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False).encode())
     return path
 
 
-def _group(name: str, hosts: Sequence[HostDescription]) -> dict[str, object]:
-    labels = _shared_labels(name, hosts)
-    shared: dict[str, object] = {"vars": {"labels": labels}} if labels else {}
-    return shared | {"hosts": [host.name for host in hosts if host.group == name]}
+def _group(hosts: Sequence[HostDescription], labels: Mapping[str, str]) -> dict[str, object]:
+    shared: dict[str, object] = {"vars": {"labels": dict(labels)}} if labels else {}
+    return shared | {"hosts": [host.name for host in hosts]}
 
 
-def _shared_labels(group: str, hosts: Sequence[HostDescription]) -> dict[str, str]:
-    members = [host.labels for host in hosts if host.group == group]
-    return {key: value for key, value in members[0] if all((key, value) in labels for labels in members)}
+def _shared_labels(hosts: Sequence[HostDescription]) -> dict[str, str]:
+    common = set(hosts[0].labels).intersection(*(host.labels for host in hosts))
+    return {key: value for key, value in hosts[0].labels if (key, value) in common}
 
 
-def _entry(
-    host: HostDescription, hosts: Sequence[HostDescription], port: int, folder: Path
-) -> dict[str, object]:
-    shared = _shared_labels(host.group, hosts)
+def _entry(host: HostDescription, shared: Mapping[str, str], port: int, folder: Path) -> dict[str, object]:
     own = {key: value for key, value in host.labels if key not in shared}
     login = host.login
     entry: dict[str, object] = {"address": ADDRESS, "port": port}
