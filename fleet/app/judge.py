@@ -117,6 +117,8 @@ def _gap(item: Item, capture: Capture | None) -> _Gap | None:
     """Why the item was not read; None when it was."""
     if capture is None:
         return _Gap(item=item.name, reason=Reason.PARTIAL, why="no answer")
+    if capture.skipped == "hung":
+        return _Gap(item=item.name, reason=Reason.DEADLINE, why=f"left out, as {item.argv[0]} had hung")
     if capture.exit_code is None:
         return _Gap(item=item.name, reason=Reason.PARTIAL, why=f"left out: {capture.skipped}")
     if capture.exit_code in _TIMED_OUT and not capture.denied:

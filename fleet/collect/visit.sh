@@ -101,7 +101,7 @@ fleet_item() {
   # shellcheck disable=SC2086
   set -- $7
   IFS=$fleet_ifs
-  fleet_count=$#
+  fleet_count=$# fleet_program=$1
   while [ "$fleet_count" -gt 0 ]; do
     fleet_last=$1
     # Two words stand for what a login shell would eat.
@@ -113,6 +113,15 @@ fleet_item() {
     shift
     fleet_count=$((fleet_count - 1))
   done
+  # A program that hung once would hang again; reads of a file depend on the file.
+  case $fleet_last in
+    /*) fleet_program= ;;
+    *)
+      case $fleet_hung in
+        *" $fleet_program "*) fleet_frame "skip $fleet_name hung"; return ;;
+      esac
+      ;;
+  esac
   fleet_as=$fleet_self
   if [ "$fleet_need$fleet_mode$fleet_self" = rootreadsuser ]; then
     case $fleet_last in
@@ -134,6 +143,7 @@ fleet_item() {
 "*}
     printf '%s' "$fleet_kept"
     fleet_frame "end $fleet_name $fleet_code"
+    fleet_note_hung
     return
   fi
   fleet_cut=head
@@ -150,11 +160,19 @@ fleet_item() {
   fleet_frame "end $fleet_name $fleet_code"
   printf '%s' "${fleet_errors%"
 "*}"
+  fleet_note_hung
+}
+
+# 124 and 137 are timeout(1) of coreutils and its KILL, 143 is busybox's TERM.
+fleet_note_hung() {
+  case $fleet_code in
+    124 | 137 | 143) [ -z "$fleet_program" ] || fleet_hung="$fleet_hung$fleet_program " ;;
+  esac
 }
 
 fleet_visit() {
   exec 4>&1
-  fleet_code=0 fleet_kept='' fleet_total=0
+  fleet_code=0 fleet_kept='' fleet_hung=' ' fleet_total=0
   for fleet_word in "$@"; do
     fleet_item "$fleet_word"
     fleet_total=$((fleet_total + 1))

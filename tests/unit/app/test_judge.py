@@ -99,6 +99,7 @@ def test_healthy_needs_every_required_item() -> None:
             "tail: Input/output error",
         ),
         (capture("log", None, skipped="no sudo"), Reason.PARTIAL, None, "left out: no sudo"),
+        (capture("log", None, skipped="hung"), Reason.DEADLINE, Phase.EXEC, "left out, as tail had hung"),
         (capture("other"), Reason.PARTIAL, None, "no answer"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -102,6 +103,22 @@ class TestEveryShell:
         assert hangs.exit_code in (124, 143)
         assert (len(endless.data), endless.cut) == (1000, True)
         assert reads.data.strip() == b"0"
+
+    def test_a_program_that_hung_is_not_started_again(self, shell: list[str], tmp_path: Path) -> None:
+        (tmp_path / "here").touch()
+        os.mkfifo(tmp_path / "fifo")
+        frames = visit(
+            shell,
+            Item(name="agent.show", argv=("sleep", "60"), timeout_s=1),
+            Item(name="again", argv=("sleep", "61"), timeout_s=1),
+            Item(name="fallback", argv=("sleep", "0"), when="failed"),
+            Item(name="other", argv=("uname",)),
+            Item(name="stuck", argv=("tail", "-c", "9", str(tmp_path / "fifo")), timeout_s=1),
+            Item(name="file", argv=("tail", "-c", "9", str(tmp_path / "here"))),
+        )
+        assert frames.complete
+        assert [capture.skipped for capture in frames.captures] == ["", "hung", "hung", "", "", ""]
+        assert frames.captures[-1].exit_code == 0
 
     def test_when_words(self, shell: list[str], tmp_path: Path) -> None:
         status = "Resource Name : web01\nAgent Status                            : Connected\n"
