@@ -21,6 +21,7 @@ VERBS = {
     "classify": ("classify", "Judge logs that are at hand, without any host."),
     "privileges": ("privileges", "Print what a host must allow."),
     "demo": ("demo", "Visit a simulated estate on this machine."),
+    "lab": ("lab", "Keep simulated hosts up, to try things on."),
 }
 """Each command with its module in ``fleet.cli`` and its line in the list."""
 

@@ -1,0 +1,171 @@
+"""``fleet lab``: simulated hosts that stay up for experiments."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from fleet.cli.options import Folder
+from fleet.errors import SettingsError
+from fleet.lab.canned import copies
+from fleet.lab.describe import HostDescription, load_demo, load_descriptions
+from fleet.lab.kept import Line, end, holder, keep, kept_lines, lines
+from fleet.lab.servers import Lab
+from fleet.model.words import ExitCode
+from fleet.report.files import make_folder
+
+DEFAULT_FOLDER = Path("reports/out/lab")
+_SPARE_FILES = 256
+_LOG = "lab.log"
+
+FOLDER = click.option(
+    "--folder",
+    type=Folder(),
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    help="Where the lab's inventory, known hosts and key are.",
+)
+HOSTS = click.option(
+    "--hosts",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A folder of host descriptions (*.yaml) in place of the demo's own.",
+)
+
+
+@click.group()
+def lab() -> None:
+    """Keep simulated hosts running on this machine's loopback, to try things on.
+
+    \b
+    Example:
+      fleet lab up && fleet collect reports/out/lab/inventory.yaml; fleet lab down
+    """
+
+
+@lab.command(short_help="Start the hosts and leave them running.")
+@HOSTS
+@FOLDER
+@click.option(
+    "--copies",
+    type=click.IntRange(1, 20_000),
+    metavar="N",
+    help="So many hosts, each like one of the descriptions in turn; like hosts share one recorded answer.",
+)
+@click.option("--foreground", is_flag=True, help="Stay until Ctrl-C.")
+def up(hosts: Path | None, folder: Path, copies: int | None, foreground: bool) -> int:
+    """Start simulated hosts and leave them running in a process of their own.
+
+    \b
+    Example:
+      fleet lab up --copies 2000
+    """
+    descriptions = _described(hosts, copies)
+    _make(folder)
+    if foreground:
+        asyncio.run(keep(descriptions, folder, is_canned=copies is not None, on_up=_tell))
+        return ExitCode.OK
+    words = ["--folder", str(folder), *(["--hosts", str(hosts)] if hosts else [])]
+    return _leave_running(folder, [*words, *(["--copies", str(copies)] if copies else [])])
+
+
+@lab.command()
+@FOLDER
+def down(folder: Path) -> None:
+    """End the hosts that are up.
+
+    \b
+    Example:
+      fleet lab down
+    """
+    process = end(folder)
+    click.echo(f"no lab is up in {folder}" if process is None else f"the lab in {folder} is down")
+
+
+@lab.command("list")
+@HOSTS
+@FOLDER
+def list_(hosts: Path | None, folder: Path) -> None:
+    """List the hosts that are up, else those that `fleet lab up` would start, and what is wrong with each.
+
+    \b
+    Example:
+      fleet lab list
+    """
+    process = holder(folder)
+    for row in _table(tuple(kept_lines(folder) if process else lines(_described(hosts, None)))):
+        click.echo(row)
+    click.echo(
+        f"up in {folder}, process {process}" if process else "not up; `fleet lab up` starts them", err=True
+    )
+
+
+def described(hosts: Path | None) -> tuple[HostDescription, ...]:
+    """The demo's hosts, or those of a folder. Raises SettingsError when there is none, DescriptionError."""
+    found = load_demo() if hosts is None else load_descriptions(hosts)
+    if not found:
+        raise SettingsError(f"--hosts {hosts}: no *.yaml with a host's description is in it")
+    return found
+
+
+def _described(hosts: Path | None, number: int | None) -> tuple[HostDescription, ...]:
+    found = described(hosts)
+    if number is None:
+        return found
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Each host listens, and while it is visited has a connection.
+    if hard != resource.RLIM_INFINITY and 2 * number + _SPARE_FILES > hard:
+        fits = (hard - _SPARE_FILES) // 2
+        raise SettingsError(
+            f"--copies: this process may open {hard} files (ulimit -n), enough for {fits} hosts"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * number + _SPARE_FILES), hard))
+    return tuple(copies(found, number))
+
+
+def _make(folder: Path) -> None:
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise SettingsError(f"--folder {folder}: cannot make it: {error.strerror}") from error
+
+
+def _tell(running: Lab) -> None:
+    click.echo(f"{len(running.descriptions)} simulated hosts are up; visit them with")
+    click.echo(f"  fleet collect {shlex.quote(str(running.inventory))}")
+
+
+def _leave_running(folder: Path, words: Sequence[str]) -> int:
+    """Start a process that outlives this one, and wait until its hosts are up or it has failed."""
+    log = folder / _LOG
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fleet", "lab", "up", "--foreground", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            text=True,
+        )
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(2)]
+    if said[-1]:
+        click.echo("".join(said), nl=False)
+        click.echo("`fleet lab list` says what is wrong with each, `fleet lab down` ends them")
+        return ExitCode.OK
+    click.echo(log.read_text(), err=True, nl=False)
+    return process.wait()
+
+
+def _table(hosts: Sequence[Line]) -> Iterator[str]:
+    rows = [("HOST", "PORT", "EXPECTED", "WHAT IS WRONG")]
+    rows += [(host.host, str(host.port or "-"), host.expected, host.summary) for host in hosts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
