@@ -23,8 +23,15 @@ _ENDPOINTS = (
     "agentserviceapi.guestconfiguration.azure.com",
     "pas.windows.net",
 )
-_RUNNING = {"active": "running", "failed": "failed", "inactive": "dead", "absent": "dead"}
-_RESULTS = {"failed": "exit-code"}
+_ACTIVE = {UnitState.RESTARTING: "activating", UnitState.ABSENT: "inactive"}
+_SUB = {
+    UnitState.ACTIVE: "running",
+    UnitState.FAILED: "failed",
+    UnitState.INACTIVE: "dead",
+    UnitState.ABSENT: "dead",
+    UnitState.RESTARTING: "auto-restart",
+}
+_RESTARTS = {UnitState.FAILED: 5, UnitState.RESTARTING: 412}
 _UP_S = 93_000
 
 
@@ -35,6 +42,11 @@ def fill_instants(text: str, now: datetime) -> str:
         return (now - timedelta(seconds=int(match[2]))).strftime(_STAMPS[match[1]])
 
     return _INSTANT.sub(stamp, text)
+
+
+def render_expiry(days: int, now: datetime) -> str:
+    """What ``openssl x509 -noout -enddate`` prints of a certificate that lasts so many days."""
+    return (now + timedelta(days=days)).strftime("notAfter=%b %e %H:%M:%S %Y GMT\n")
 
 
 def render_show_text(host: HostDescription, now: datetime) -> str:
@@ -133,20 +145,20 @@ def render_unit(host: HostDescription, unit: str, now: datetime) -> str:
     """All properties ``systemctl show`` knows of a unit (named without its suffix), one a line."""
     state = host.unit(unit)
     known = state is not UnitState.ABSENT
-    active = "inactive" if not known else state.value
+    restarts = _RESTARTS.get(state, 0)
     up = (now - timedelta(seconds=_UP_S)).strftime("%a %Y-%m-%d %H:%M:%S UTC")
     down = (now - timedelta(seconds=7_800)).strftime("%a %Y-%m-%d %H:%M:%S UTC")
     is_down = known and state is not UnitState.ACTIVE
     properties = {
-        "Result": _RESULTS.get(state, "success"),
-        "NRestarts": "5" if state is UnitState.FAILED else "0",
-        "ExecMainStatus": "1" if state is UnitState.FAILED else "0",
+        "Result": "exit-code" if restarts else "success",
+        "NRestarts": str(restarts),
+        "ExecMainStatus": "1" if restarts else "0",
         "Environment": "",
         "EnvironmentFiles": "/lib/systemd/system.conf.d/azcmagent.conf (ignore_errors=yes)" if known else "",
         "Id": f"{unit}.service",
         "LoadState": "loaded" if known else "not-found",
-        "ActiveState": active,
-        "SubState": _RUNNING[state],
+        "ActiveState": _ACTIVE.get(state, state.value),
+        "SubState": _SUB[state],
         "UnitFileState": "enabled" if known else "",
         "InactiveEnterTimestamp": down if is_down else "",
         "ActiveEnterTimestamp": up if known else "",
@@ -156,7 +168,7 @@ def render_unit(host: HostDescription, unit: str, now: datetime) -> str:
 
 def _word(host: HostDescription, unit: str) -> str:
     state = host.unit(unit)
-    return "inactive" if state is UnitState.ABSENT else state.value
+    return _ACTIVE.get(state, state.value)
 
 
 def _heartbeat(host: HostDescription, now: datetime) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,9 +14,10 @@ from typing import TypeVar
 import yaml
 
 from fleet.errors import Mistake, OperatorError
-from fleet.model.words import Become, Reason, Word
+from fleet.model.words import Become, Phase, Reason, Word
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
+_BINARY = "tag:yaml.org,2002:binary"
 _W = TypeVar("_W", bound=StrEnum)
 
 LOG_PATHS = {
@@ -57,11 +60,13 @@ class Fault(StrEnum):
 
 
 class UnitState(StrEnum):
-    """What systemd says about a unit; ``absent``: it does not know it."""
+    """What systemd says about a unit. ``absent``: it does not know it; ``restarting``: it ends again and
+    again, and systemd waits to start it once more."""
 
     ACTIVE = "active"
     INACTIVE = "inactive"
     FAILED = "failed"
+    RESTARTING = "restarting"
     ABSENT = "absent"
 
 
@@ -70,6 +75,7 @@ class Agent:
     """The agent's answers. ``heartbeat_age_s`` None: never one. ``garbage``: every command prints it instead.
 
     ``unreachable``: endpoints ``check`` finds closed. ``has_json`` False: an agent too old for ``-j``.
+    ``certificate_days``: how long the certificate of its identity lasts; None: it has none.
     """
 
     is_absent: bool = False
@@ -91,6 +97,7 @@ class Agent:
     error_details: str = ""
     https_proxy: str = ""
     unreachable: tuple[str, ...] = ()
+    certificate_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,20 +113,26 @@ class Login:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What fleet must say: the verdict, the reason when nobody looked, the id of the rule that is the cause.
+    """What fleet must say: the verdict, why and in which phase nobody looked, the rule that is the cause.
 
-    ``code``: the AZCM code of one of the active findings, the cause or its symptom.
+    ``code``: the AZCM code of one of the active findings, the cause or its symptom. ``also``: more rules that
+    find something, now or in the host's history.
     """
 
     verdict: Word
     reason: Reason | None = None
+    phase: Phase | None = None
     rule: str | None = None
     code: str | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostDescription:
-    """One simulated host. Texts of ``logs`` and ``journal`` may hold instants: ``{t-60}``, ``{d-60}``."""
+    """One simulated host. What ``logs`` and ``journal`` hold may name instants: ``{t-60}``, ``{d-60}``.
+
+    ``repeat``: how often a log's content stands in its file, where not once.
+    """
 
     name: str
     summary: str
@@ -130,7 +143,8 @@ class HostDescription:
     agent: Agent = field(default_factory=Agent)
     services: tuple[tuple[str, UnitState], ...] = ()
     config: tuple[tuple[str, str], ...] = ()
-    logs: tuple[tuple[str, str], ...] = ()
+    logs: tuple[tuple[str, bytes], ...] = ()
+    repeat: tuple[tuple[str, int], ...] = ()
     journal: tuple[tuple[str, str], ...] = ()
     extensions: tuple[tuple[str, str], ...] = ()
     login: Login = field(default_factory=Login)
@@ -146,8 +160,9 @@ class HostDescription:
 
 
 def load_demo() -> tuple[HostDescription, ...]:
-    """The hosts of the demo, in the order of their names."""
-    return load_descriptions(Path(__file__).with_name("demo"))
+    """The hosts of the demo, in the order of their names: those of the wheel, or of the checkout."""
+    packed = Path(__file__).with_name("demo")
+    return load_descriptions(packed if packed.is_dir() else Path(__file__).parents[2] / "inventory" / "demo")
 
 
 def load_descriptions(folder: Path) -> tuple[HostDescription, ...]:
@@ -207,6 +222,17 @@ class _Reader:
         self.wrong(node, "expected a text")
         return ""
 
+    def content(self, node: yaml.Node) -> bytes:
+        """The bytes of a text, or of base64 (``!!binary``)."""
+        text = self.text(node)
+        if node.tag != _BINARY:
+            return text.encode()
+        try:
+            return base64.b64decode("".join(text.split()), validate=True)
+        except (binascii.Error, ValueError):
+            self.wrong(node, "expected base64")
+            return b""
+
     def flag(self, node: yaml.Node) -> bool:
         word = self.text(node)
         if word not in ("true", "false"):
@@ -248,7 +274,8 @@ def _host(reader: _Reader, root: yaml.Node | None) -> HostDescription:
         "agent": lambda node: _agent(reader, node),
         "services": lambda node: _services(reader, node),
         "config": reader.pairs,
-        "logs": lambda node: reader.pairs(node, LOG_PATHS),
+        "logs": lambda node: _logs(reader, node),
+        "repeat": lambda node: _repeat(reader, node),
         "journal": lambda node: reader.pairs(node, UNITS),
         "extensions": reader.pairs,
         "login": lambda node: _login(reader, node),
@@ -261,6 +288,8 @@ def _host(reader: _Reader, root: yaml.Node | None) -> HostDescription:
     values = {key: readers[key](node) for key, node in found.items() if key in readers}
     if "name" in found and not _NAME.match(str(values["name"])):
         reader.wrong(found["name"], "a name is letters, digits, '.' and '-'")
+    if idle := dict(values.get("repeat", ())).keys() - dict(values.get("logs", ())).keys():  # type: ignore[call-overload]
+        reader.wrong(found["repeat"], f"no log to repeat: {', '.join(sorted(idle))}")
     blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
     return HostDescription(**(blank | values))  # type: ignore[arg-type]
 
@@ -269,7 +298,7 @@ def _agent(reader: _Reader, node: yaml.Node) -> Agent:
     renamed = {"absent": "is_absent", "json": "has_json"}
     readers: dict[str, Callable[[yaml.Node], object]] = {
         **dict.fromkeys(("absent", "hangs", "fails", "json"), reader.flag),
-        **dict.fromkeys(("delay_s", "heartbeat_age_s"), reader.number),
+        **dict.fromkeys(("delay_s", "heartbeat_age_s", "certificate_days"), reader.number),
         **dict.fromkeys(("garbage", "version", "status", "cloud", "location", "https_proxy"), reader.text),
         **dict.fromkeys(("resource_name", "resource_group", "subscription_id", "tenant_id"), reader.text),
         **dict.fromkeys(("error_code", "error_details"), reader.text),
@@ -278,6 +307,14 @@ def _agent(reader: _Reader, node: yaml.Node) -> Agent:
     found = reader.fields(node, readers)
     values = {renamed.get(key, key): readers[key](value) for key, value in found.items() if key in readers}
     return Agent(**values)  # type: ignore[arg-type]
+
+
+def _logs(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, reader.content(value)) for name, value in reader.fields(node, LOG_PATHS).items())
+
+
+def _repeat(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, int], ...]:
+    return tuple((name, reader.number(value)) for name, value in reader.fields(node, LOG_PATHS).items())
 
 
 def _services(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, UnitState], ...]:
@@ -297,12 +334,14 @@ def _login(reader: _Reader, node: yaml.Node) -> Login:
 
 
 def _expect(reader: _Reader, node: yaml.Node) -> Expectation:
-    found = reader.fields(node, ("verdict", "reason", "rule", "code"))
+    found = reader.fields(node, ("verdict", "reason", "phase", "rule", "code", "also"))
     if "verdict" not in found:
         reader.wrong(node, "'verdict' is missing")
     return Expectation(
         verdict=reader.word(Word, found["verdict"]) if "verdict" in found else Word.HEALTHY,
         reason=reader.word(Reason, found["reason"]) if "reason" in found else None,
+        phase=reader.word(Phase, found["phase"]) if "phase" in found else None,
         rule=reader.text(found["rule"]) if "rule" in found else None,
         code=reader.text(found["code"]) if "code" in found else None,
+        also=reader.texts(found["also"]) if "also" in found else (),
     )

@@ -12,6 +12,7 @@ from fleet.lab.answers import (
     fill_instants,
     render_check,
     render_config,
+    render_expiry,
     render_show_json,
     render_show_text,
     render_unit,
@@ -43,6 +44,9 @@ case $command in
   *) echo "Error: unknown command \\"$command\\" for \\"azcmagent\\"" >&2; exit 1 ;;
 esac
 """
+# Stands in for the machine's own, so that a certificate needs no key and no signature.
+_OPENSSL = "#!/bin/sh\ncat {answers}/expiry.txt\n"
+_CERTIFICATES = "var/opt/azcmagent/certs"
 _ABSENT = '#!/bin/sh\necho "sh: azcmagent: not found" >&2\nexit 127\n'
 _SYSTEMCTL = """\
 #!/bin/sh
@@ -171,19 +175,33 @@ def build_tree(host: HostDescription, folder: Path, now: datetime) -> HostTree:
 def _write_files(host: HostDescription, tree: HostTree, now: datetime) -> None:
     _write(tree, "/etc/os-release", host.os_release or _DEBIAN)
     _write(tree, "/proc/uptime", "93021.14 180233.72\n")
-    for name, text in host.logs:
-        _write(tree, LOG_PATHS[name], fill_instants(text, now))
+    for name, content in host.logs:
+        _write_log(tree, LOG_PATHS[name], _filled(content, now), dict(host.repeat).get(name, 1))
     for name, text in host.extensions:
         _write(tree, f"/var/lib/GuestConfig/extension_logs/{name}/state.json", fill_instants(text, now))
     if not host.agent.is_absent:
-        (tree.root / "var/opt/azcmagent/certs").mkdir(parents=True)
+        (tree.root / _CERTIFICATES).mkdir(parents=True)
         (tree.root / "var/lib/GuestConfig/extension_logs").mkdir(parents=True, exist_ok=True)
+
+    if host.agent.certificate_days is not None:
+        _write(tree, f"{_CERTIFICATES}/myCert", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
 
 
 def _write(tree: HostTree, path: str, text: str) -> None:
+    _write_log(tree, path, text.encode(), 1)
+
+
+def _write_log(tree: HostTree, path: str, content: bytes, times: int) -> None:
     target = tree.root / path.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    with target.open("wb") as stream:
+        for _ in range(times):
+            stream.write(content)
+
+
+def _filled(content: bytes, now: datetime) -> bytes:
+    # Latin-1 gives every byte back as it was.
+    return fill_instants(content.decode("latin-1"), now).encode("latin-1")
 
 
 def _write_answers(host: HostDescription, tree: HostTree, now: datetime) -> None:
@@ -196,6 +214,8 @@ def _write_answers(host: HostDescription, tree: HostTree, now: datetime) -> None
         "garbage": host.agent.garbage,
     }
     texts |= {f"unit.{unit}": render_unit(host, unit, now) for unit in (*UNITS, "unknown")}
+    if host.agent.certificate_days is not None:
+        texts["expiry.txt"] = render_expiry(host.agent.certificate_days, now)
     texts |= {f"journal.{unit}": fill_instants(text, now) for unit, text in host.journal}
     for name, text in texts.items():
         (tree.answers / name).write_text(text, encoding="utf-8")
@@ -207,6 +227,7 @@ def _write_programs(host: HostDescription, tree: HostTree) -> None:
         "azcmagent": _agent_program(host, answers),
         "systemctl": _SYSTEMCTL.format(answers=answers),
         "journalctl": _JOURNALCTL.format(answers=answers),
+        "openssl": _OPENSSL.format(answers=answers),
         "sudo": _SUDO.format(
             answers=answers,
             password=shlex.quote(host.login.sudo_password),

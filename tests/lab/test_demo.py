@@ -73,9 +73,17 @@ def steady(value: Any, folder: str, key: str = "") -> Any:
     return plain(value, folder) if isinstance(value, str) else value
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def rows(out: Path) -> dict[str, dict[str, str]]:
-    with (out / "hosts.csv").open(encoding="utf-8-sig", newline="") as stream:
-        return {row["host"]: row for row in csv.DictReader(stream)}
+    return {row["host"]: row for row in table(out / "hosts.csv")}
+
+
+def findings(out: Path, host: str) -> list[dict[str, str]]:
+    return [row for row in table(out / "findings.csv") if row["host"] == host]
 
 
 @pytest.mark.parametrize("host", load_demo(), ids=lambda host: host.name)
@@ -83,7 +91,18 @@ def test_every_host_gets_its_verdict(out: Path, host: HostDescription) -> None:
     row = rows(out)[host.name]
     assert row["verdict"] == host.expect.verdict
     assert row["reason"] == (host.expect.reason or "")
+    assert row["phase"] == (host.expect.phase or "")
     assert row["rule"] == (host.expect.rule or "")
+
+
+@pytest.mark.parametrize("host", load_demo(), ids=lambda host: host.name)
+def test_every_host_has_its_findings_and_no_other_that_is_active(out: Path, host: HostDescription) -> None:
+    found = findings(out, host.name)
+    active = {row["rule"] for row in found if row["state"] == "active"}
+    expected = {host.expect.rule, host.expect.code, *host.expect.also} - {None}
+    assert {row["rule"] for row in found} >= expected
+    assert active <= expected
+    assert host.expect.code is None or host.expect.code in active
 
 
 def test_rows_equal_hosts_in_every_report(out: Path) -> None:
@@ -137,11 +156,31 @@ def test_an_unseen_host_is_told_what_was_seen_and_once_what_to_do(out: Path) -> 
     assert row["remediation"].startswith("Find out why")
 
 
+def test_what_was_found_on_a_host_seen_in_part_is_its_verdict(out: Path) -> None:
+    row = rows(out)["app04"]
+    assert (row["verdict"], row["observed"]) == ("FAILING", "partial")
+
+
+def test_a_connection_that_breaks_after_the_login_has_its_own_advice(out: Path) -> None:
+    assert "listens" not in rows(out)["store10"]["remediation"]
+    assert rows(out)["store10"]["remediation"].startswith("Run again")
+
+
+def test_a_hostile_log_is_shown_disarmed(out: Path) -> None:
+    (row,) = findings(out, "batch03")
+    assert "alert(document.domain)" in row["evidence"]
+    assert row["evidence"].isprintable()
+    text = (out / "report.html").read_text()
+    assert "alert(document.domain)" in text
+    assert "<script>alert" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
 def test_a_cause_begins_with_the_line_that_tells_it(out: Path) -> None:
-    with (out / "findings.csv").open(encoding="utf-8-sig", newline="") as stream:
-        first = next(row for row in csv.DictReader(stream) if row["host"] == "app01")
+    first = findings(out, "app01")[0]
     assert first["rule"] == "arm-endpoint-blocked"
-    assert first["evidence"].startswith("log.azcmagent:5: Failed to onboard server")
+    assert first["evidence"].startswith("log.azcmagent:21: Failed to AzcmagentConnect ARM resource")
     assert first["evidence"].endswith(': Forbidden"')
 
 

@@ -7,18 +7,26 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_only_the_package_is_packed(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
         cwd=ROOT,
         check=True,
         capture_output=True,
     )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_only_the_package_is_packed(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top.removesuffix(".dist-info").split("-")[0] for top in tops} == {"fleet", "fleet_diagnostics"}
     for data in (
@@ -26,7 +34,21 @@ def test_only_the_package_is_packed(tmp_path: Path) -> None:
         "fleet/packs/azcmagent/items.yaml",
         "fleet/packs/azcmagent/rules/azcm0042.yaml",
         "fleet/report/templates/report.html.j2",
-        "fleet/lab/demo/db01.yaml",
         "fleet/py.typed",
     ):
         assert data in names
+
+
+def test_what_is_packed_brings_the_hosts_of_the_demo(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path)
+    asked = "import fleet.lab.describe as d; print(d.__file__, *(host.name for host in d.load_demo()))"
+    told = subprocess.run(
+        [sys.executable, "-c", asked],
+        env={"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    names = sorted(path.stem for path in (ROOT / "inventory/demo").glob("*.yaml"))
+    assert told == [str(tmp_path / "fleet/lab/describe.py"), *names]

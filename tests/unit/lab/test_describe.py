@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from fleet.lab.describe import DescriptionError, Fault, UnitState, load_demo, parse_description
-from fleet.model.words import Become, Reason, Word
+from fleet.model.words import Become, Phase, Reason, Word
 
 BARE = "name: one\nsummary: a host\ngroup: some\nexpect: {verdict: HEALTHY}\n"
 
@@ -55,12 +55,95 @@ def test_a_text_that_is_no_mapping_is_a_mistake(text: str) -> None:
         parse_description(text, "one.yaml")
 
 
-def test_the_demo_is_a_dozen_of_which_four_are_well() -> None:
-    demo = load_demo()
-    assert Counter(host.expect.verdict for host in demo) == {
-        Word.HEALTHY: 4,
-        Word.FAILING: 5,
-        Word.NOT_OBSERVED: 3,
+def test_a_log_is_text_or_any_bytes_as_often_as_told() -> None:
+    text = BARE + "logs:\n  himds: ä\n  arcproxy: !!binary |\n    AP8=\nrepeat: {himds: 3}\n"
+    host = parse_description(text, "one.yaml")
+    assert dict(host.logs) == {"himds": "ä".encode(), "arcproxy": b"\x00\xff"}
+    assert dict(host.repeat) == {"himds": 3}
+
+
+def test_what_cannot_be_a_log_is_a_mistake() -> None:
+    text = BARE + "logs: {himds: !!binary 'AP8', other: x}\nrepeat: {himds: some, gc_ext: 2}\n"
+    with pytest.raises(DescriptionError) as caught:
+        parse_description(text, "one.yaml")
+    told = {(mistake.line, mistake.text.split(";")[0]) for mistake in caught.value.mistakes}
+    assert told == {
+        (5, "expected base64"),
+        (5, "unknown key 'other'"),
+        (6, "expected a whole number, not 'some'"),
+        (6, "no log to repeat: gc_ext"),
     }
-    assert {host.expect.reason for host in demo} - {None} == {Reason.IDENTITY, Reason.AUTH, Reason.DEADLINE}
-    assert {host.expect.code for host in demo} - {None} == {"AZCM0041", "AZCM0042", "AZCM0062"}
+
+
+def test_what_is_expected_of_a_host() -> None:
+    expect = "{verdict: NOT_OBSERVED, reason: deadline, phase: exec, rule: a, code: b, also: [c, d]}"
+    host = parse_description(BARE.replace("{verdict: HEALTHY}", expect), "one.yaml")
+    assert (host.expect.verdict, host.expect.reason) == (Word.NOT_OBSERVED, Reason.DEADLINE)
+    assert (host.expect.phase, host.expect.rule) == (Phase.EXEC, "a")
+    assert (host.expect.code, host.expect.also) == ("b", ("c", "d"))
+
+
+def test_half_of_the_demo_is_well() -> None:
+    assert Counter(host.expect.verdict for host in load_demo()) == {
+        Word.HEALTHY: 24,
+        Word.FAILING: 8,
+        Word.DEGRADED: 1,
+        Word.NOT_OBSERVED: 15,
+    }
+
+
+# One code of each kind there is in the agent's list, and the rules of its nine known messages.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"AZCM0011", "AZCM0012", "AZCM0013", "AZCM0014", "AZCM0015", "AZCM0016", "AZCM0017", "AZCM0018"},
+        {"AZCM0041"},
+        {"AZCM0042", "AZCM0043", "AZCM0044"},
+        {"AZCM0061", "AZCM0062", "AZCM0063", "AZCM0064", "AZCM0065", "AZCM0066", "AZCM0067", "AZCM0068"},
+        {"AZCM0081"},
+        {"AZCM0101", "AZCM0102", "AZCM0103", "AZCM0104"},
+        {"AZCM0001"},
+    ],
+)
+def test_some_host_of_the_demo_fails_with_each_kind_of_code(kind: set[str]) -> None:
+    failing = (host.expect for host in load_demo() if host.expect.verdict is Word.FAILING)
+    assert any(kind & {expect.code, *expect.also} for expect in failing)
+
+
+def test_the_demo_shows_each_known_message_and_each_state() -> None:
+    shown = {rule for host in load_demo() for rule in (host.expect.rule, *host.expect.also)}
+    assert shown >= {
+        "login-endpoint-unreachable",
+        "login-endpoint-blocked",
+        "login-endpoint-dns",
+        "token-endpoint-blocked",
+        "client-secret-invalid",
+        "application-not-found",
+        "arm-authorization-failed",
+        "provider-not-registered",
+        "arm-endpoint-blocked",
+        "agent-never-onboarded",
+        "agent-disconnected",
+        "agent-expired",
+        "agent-not-installed",
+        "certificate-expires-soon",
+        "service-himds-down",
+        "service-himds-restarting",
+    }
+
+
+def test_a_host_of_the_demo_falls_silent_in_every_phase() -> None:
+    late = {host.expect.phase for host in load_demo() if host.expect.reason is Reason.DEADLINE}
+    assert late == {Phase.CONNECT, Phase.HANDSHAKE, Phase.AUTH, Phase.BECOME, Phase.EXEC, Phase.TRANSFER}
+    reasons = {host.expect.reason for host in load_demo()} - {None}
+    assert set(Reason) - reasons == {Reason.CREDENTIAL, Reason.SKIPPED, Reason.BUG}
+
+
+def test_a_host_of_the_demo_has_a_log_of_tens_of_megabytes_and_another_a_line_of_one() -> None:
+    sizes = [
+        (len(dict(host.logs)[name]) * times, b"\n" in dict(host.logs)[name])
+        for host in load_demo()
+        for name, times in host.repeat
+    ]
+    assert any(size > 20 << 20 for size, _ in sizes)
+    assert any(size > 1 << 20 and not has_lines for size, has_lines in sizes)

@@ -106,6 +106,16 @@ def test_systemctl_is_active_tells_by_its_exit_code(tmp_path: Path) -> None:
     assert host.run("systemctl", "is-active", "gcad.service") == (0, "active\n", "")
 
 
+def test_a_unit_that_ends_again_and_again(tmp_path: Path) -> None:
+    host = Host(tmp_path, "services: {himdsd: restarting}\n")
+    words = ("ActiveState", "SubState", "Result", "NRestarts")
+    shown = host.run("systemctl", "show", f"--property={','.join(words)}", "himdsd.service")[1]
+    told = dict(line.split("=") for line in shown.splitlines())
+    assert [told[word] for word in words[:3]] == ["activating", "auto-restart", "exit-code"]
+    assert int(told["NRestarts"]) > 100
+    assert host.run("systemctl", "is-active", "himdsd.service") == (3, "activating\n", "")
+
+
 def test_an_absent_agent_has_no_units(tmp_path: Path) -> None:
     host = Host(tmp_path, "agent: {absent: true}\n")
     asked = host.run("systemctl", "show", "--property=LoadState,ActiveState", "himdsd.service")
@@ -130,6 +140,20 @@ def test_files_and_their_instants(tmp_path: Path) -> None:
     assert (root / "var/opt/azcmagent/log/himds.log").read_text() == "at 2026-02-28T12:00:00Z"
     assert (root / "var/log/dpkg.log").read_text() == "2026-03-01 11:59:59 install"
     assert (root / "var/lib/GuestConfig/extension_logs/Some.Extension/state.json").read_text() == "{}"
+
+
+def test_a_log_is_written_as_often_as_told_with_every_byte(tmp_path: Path) -> None:
+    more = "logs:\n  himds: '{t-60}ä '\n  arcproxy: !!binary |\n    AHt0LTYwff8=\nrepeat: {himds: 2000}\n"
+    logs = Host(tmp_path, more).tree.root / "var/opt/azcmagent/log"
+    assert (logs / "himds.log").read_bytes() == "2026-03-01T11:59:00Zä ".encode() * 2000
+    assert (logs / "arcproxy.log").read_bytes() == b"\x002026-03-01T11:59:00Z\xff"
+
+
+def test_a_certificate_that_ends_in_some_days(tmp_path: Path) -> None:
+    host = Host(tmp_path, "agent: {certificate_days: 20}\n")
+    (certificate,) = (host.tree.root / "var/opt/azcmagent/certs").iterdir()
+    asked = ("openssl", "x509", "-noout", "-enddate", "-in", str(certificate))
+    assert host.run(*asked) == (0, "notAfter=Mar 21 12:00:00 2026 GMT\n", "")
 
 
 def test_sudo_passes_through_where_it_needs_no_password(tmp_path: Path) -> None:
