@@ -9,14 +9,14 @@ import pytest
 
 from fleet.collect.become import become_root
 from fleet.collect.guard import PasswordGuard
-from fleet.errors import CredentialError, PrivilegeError
+from fleet.errors import CredentialError, PrivilegeError, RemoteError
 from fleet.ports import Permit
 
 
 class Sudo:
     """Plays sudo on the three streams: asks as often as it has prompts, then is ready or gives up."""
 
-    def __init__(self, *, prompts: int, accepts: bool, says: bytes = b"") -> None:
+    def __init__(self, *, prompts: int, accepts: bool, says: bytes = b"", prints: bytes = b"") -> None:
         self.written: list[bytes] = []
         self.eof = False
         self._out: asyncio.Queue[bytes] = asyncio.Queue()
@@ -24,6 +24,7 @@ class Sudo:
         self._left = prompts
         self._accepts = accepts
         self._says = says
+        self._prints = prints
         self._next()
 
     def _next(self) -> None:
@@ -37,6 +38,8 @@ class Sudo:
 
     def _end(self) -> None:
         # Its stdout ends first: its reason may come a moment later.
+        if self._prints:
+            self._out.put_nowait(self._prints)
         self._out.put_nowait(b"")
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, self._err.put_nowait, self._says)
@@ -98,6 +101,12 @@ async def test_asked_without_a_password_to_give() -> None:
 async def test_what_sudo_says_is_told() -> None:
     sudo = Sudo(prompts=0, accepts=False, says=b"ops is not in the sudoers file.\n")
     with pytest.raises(PrivilegeError, match="ops is not in the sudoers file"):
+        await talk(sudo, PasswordGuard(), "secret")
+
+
+async def test_a_login_that_runs_something_else_lacks_no_privilege() -> None:
+    sudo = Sudo(prompts=0, accepts=False, prints=b"\x1bThis account is\ncurrently \xff not available.\n")
+    with pytest.raises(RemoteError, match=r"start the visit: currently \ufffd not available\.$"):
         await talk(sudo, PasswordGuard(), "secret")
 
 
