@@ -23,6 +23,7 @@ from fleet.transport.resolve import Addresses, Resolver
 CLOSE_S = 2.0
 # A packet of nonsense makes asyncssh raise a ValueError.
 _BROKEN = (asyncssh.Error, OSError, ValueError)
+_AFTER_LOGIN = "Run again; if it breaks again, see why in sshd's log on the host and in firewalls on the way."
 # The same strength as the default's first choice at a third of the calls for each packet.
 ENCRYPTION = "^aes256-gcm@openssh.com,aes128-gcm@openssh.com"
 LOOKUPS_PER_VISIT = 4
@@ -169,7 +170,7 @@ class _SshSession:
         except asyncssh.ChannelOpenError as error:
             raise RemoteError(f"the host opens no session: {shown(error.reason)}") from error
         except _BROKEN as error:
-            raise UnreachableError(f"the connection broke: {shown(str(error))}") from error
+            raise _broke(error) from error
         return _SshProcess(process)
 
     async def close(self) -> None:
@@ -206,7 +207,11 @@ class _SshProcess:
         try:
             return await stream.read(limit)
         except _BROKEN as error:
-            raise UnreachableError(f"the connection broke: {shown(str(error))}") from error
+            raise _broke(error) from error
+
+
+def _broke(error: Exception) -> UnreachableError:
+    return UnreachableError(f"the connection broke: {shown(str(error))}", action=_AFTER_LOGIN)
 
 
 @contextlib.contextmanager
