@@ -94,7 +94,10 @@ async def _next(process: Process, prompt: str, out: asyncio.Task[_Talk]) -> tupl
 def _started(out: asyncio.Task[_Talk], said: bytes) -> bytes:
     if out.result().found:
         return out.result().after
-    raise PrivilegeError("sudo did not start the visit: " + _last_line(said), action=_ALLOW)
+    if said.strip():
+        raise PrivilegeError("sudo did not start the visit: " + _last_line(said), action=_ALLOW)
+    # Without a word of sudo it is the login that does not run what it is told to.
+    raise RemoteError("the host did not start the visit: " + _last_line(out.result().before))
 
 
 async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _Talk:
@@ -112,4 +115,5 @@ async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _
 
 def _last_line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    return _COMMAND_LINE.sub("the visit", (lines or ["no reason given"])[-1])[:200]
+    line = _COMMAND_LINE.sub("the visit", (lines or ["it said nothing"])[-1])[:200]
+    return "".join(char if char.isprintable() else " " for char in line)
