@@ -180,7 +180,7 @@ def test_a_hostile_log_is_shown_disarmed(out: Path) -> None:
 def test_a_cause_begins_with_the_line_that_tells_it(out: Path) -> None:
     first = findings(out, "app01")[0]
     assert first["rule"] == "arm-endpoint-blocked"
-    assert first["evidence"].startswith("log.azcmagent:21: Failed to AzcmagentConnect ARM resource")
+    assert first["evidence"].startswith("log.azcmagent:23: Failed to AzcmagentConnect ARM resource")
     assert first["evidence"].endswith(': Forbidden"')
 
 
