@@ -162,7 +162,7 @@ class Collection:
         if answer is None:
             return self.digest.judge(host, visit)
         plain = answer.plain(QUICK_BYTES + 1)
-        if len(plain) <= QUICK_BYTES:
+        if len(plain.data) <= QUICK_BYTES:
             return self.digest.judge(host, visit, answer, plain)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.judge_pool, self._judge_large, host, visit, answer)

@@ -9,18 +9,20 @@ from dataclasses import dataclass, replace
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
 from fleet.classify.rank import rank
+from fleet.collect.framing import Plain
 from fleet.collect.plan import Plan
 from fleet.collect.visit import Answer, open_answer
 from fleet.errors import CredentialError
 from fleet.model.host import Host, SecretRef
 from fleet.model.pack import Pack
 from fleet.model.report import HostResult
-from fleet.model.visit import Visit
+from fleet.model.visit import Failure, Visit
 from fleet.parse.mask import Masker
 from fleet.parse.observe import observe_visit
 from fleet.parse.scan import Anchors
 from fleet.ports import Secrets
 
+MAX_MESSAGE_CHARS = 400
 MAX_SHARED = 256
 """More than these would make looking for them the dearest part of a visit."""
 
@@ -53,15 +55,15 @@ class Digest:
         """The most plain text that is worth reading of one answer."""
         return self._plan.max_answer_bytes
 
-    def judge(self, host: Host, visit: Visit, answer: Answer | None = None, plain: bytes = b"") -> Judged:
+    def judge(
+        self, host: Host, visit: Visit, answer: Answer | None = None, plain: Plain | None = None
+    ) -> Judged:
         """The host's result from the answer and its plain text; what came is judged, also after a failure."""
         mask = self._mask_for(host)
-        if answer is not None:
+        if answer is not None and plain is not None:
             visit = open_answer(visit, answer, plain, self._plan, mask)
         if visit.failure is not None:
-            # It may quote the host.
-            message = mask(visit.failure.message.encode("utf-8", "replace")).decode("utf-8", "replace")
-            visit = replace(visit, failure=replace(visit.failure, message=message))
+            visit = replace(visit, failure=_masked(visit.failure, mask))
         observation = observe_visit(visit, self._anchors)
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
@@ -83,6 +85,13 @@ class Digest:
         if own <= self._shared:
             return self._masker.mask
         return Masker(self._mask_key, self._shared | own).mask
+
+
+def _masked(failure: Failure, mask: Callable[[bytes], bytes]) -> Failure:
+    """It may quote the host. It is cut after it is masked: half a secret is none that a mask would know."""
+    message = mask(failure.message.encode("utf-8", "replace")).decode("utf-8", "replace")
+    short = message if len(message) <= MAX_MESSAGE_CHARS else f"{message[: MAX_MESSAGE_CHARS - 1]}…"
+    return replace(failure, message=short)
 
 
 def shared_secrets(hosts: tuple[Host, ...]) -> frozenset[SecretRef]:

@@ -115,5 +115,5 @@ async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _
 
 def _last_line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
-    line = _COMMAND_LINE.sub("the visit", (lines or ["it said nothing"])[-1])[:200]
+    line = _COMMAND_LINE.sub("the visit", (lines or ["it said nothing"])[-1])[:4096]
     return "".join(char if char.isprintable() else " " for char in line)

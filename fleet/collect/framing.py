@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fleet.collect.plan import CODE_BYTES, keeps_end
 from fleet.model.pack import Item
 from fleet.model.visit import Capture
 from fleet.model.words import Privilege
@@ -36,6 +37,13 @@ _DENIED_IN_OUTPUT = re.compile(
     rb"insufficient permissions|must be root|^sudo: (?!.*command not found)", re.IGNORECASE | re.MULTILINE
 )
 _CANNOT_EXECUTE = 126
+_WHYS = ("not-needed", "connected", "hung")
+_MAX_CODE_DIGITS = 3
+# What ``tail -v`` writes above each file.
+_FILE_HEAD = re.compile(rb"^==> .{1,400} <==\n", re.MULTILINE)
+# No secret that was cut through reaches further; a line may be as long as the whole section.
+_MAX_TORN_BYTES = 65536
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\x03"
 # The year 5138: later than any clock that is merely wrong, earlier than the end of datetime.
 _MAX_EPOCH_DIGITS = 11
 
@@ -52,16 +60,20 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """The rest of a frame line behind its nonce, with its newline, and the bytes up to the next frame."""
+    """The rest of a frame line behind its nonce, with its newline, and the bytes up to the next frame, of
+    which ``size`` arrived: to mask them may change their number."""
 
     line: bytes
     data: bytes
+    size: int
 
-    def masked(self, mask: Callable[[bytes], bytes]) -> Section:
-        """With ``mask`` applied to the data, never to the frame line: a secret may be a word of it. The same
-        object when nothing was masked."""
-        masked = mask(self.data) if self.data else self.data
-        return self if masked is self.data else Section(line=self.line, data=masked)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """Decompressed bytes; ``is_whole``: the compressed ones hold nothing else, not even in hidden corners."""
+
+    data: bytes
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +102,23 @@ def find_header(data: bytes, nonce: str) -> Header | None:
 
 def inflate(data: bytes, limit: int) -> bytes:
     """Decompress gzip (RFC 1952) as far as it goes, at most ``limit`` bytes; damage ends it silently."""
+    return open_gzip(data, limit).data
+
+
+def open_gzip(data: bytes, limit: int) -> Plain:
+    """As :func:`inflate`, and whether anything of ``data`` is not in the result."""
     engine = zlib.decompressobj(31)
     try:
-        return engine.decompress(data, limit)
+        plain = engine.decompress(data, limit)
     except zlib.error:
-        return _inflate_as_far_as_it_goes(data, limit)
+        return Plain(data=_inflate_as_far_as_it_goes(data, limit), is_whole=False)
+    # Optional fields of the header hold any text, and so do bytes behind the end.
+    return Plain(data=plain, is_whole=engine.eof and not engine.unused_data and data[3] == 0)
+
+
+def reheaded(data: bytes) -> bytes:
+    """Whole gzip without optional fields, its ten bytes of header as :func:`deflate` writes them."""
+    return _GZIP_HEADER + data[len(_GZIP_HEADER) :]
 
 
 def _inflate_as_far_as_it_goes(data: bytes, limit: int) -> bytes:
@@ -123,19 +147,88 @@ def split_sections(plain: bytes, nonce: str) -> tuple[Section, ...]:
     """The answer at its frame lines; the first section is what came before any of them."""
     mark = _mark(nonce)
     end = _find(plain, mark, 0)
-    found = [Section(line=b"", data=plain[:end])]
+    found = [Section(line=b"", data=plain[:end], size=end)]
     while end < len(plain):
         start = end + len(mark)
         end = _find(plain, mark, start)
         line_end = plain.find(b"\n", start, end) + 1 or end
         # Each byte is copied once: an answer has a megabyte of log and more.
-        found.append(Section(line=plain[start:line_end], data=plain[line_end:end]))
+        data = plain[line_end:end]
+        found.append(Section(line=plain[start:line_end], data=data, size=len(data)))
     return tuple(found)
 
 
 def _find(plain: bytes, mark: bytes, start: int) -> int:
     at = plain.find(mark, start)
     return len(plain) if at < 0 else at
+
+
+def mask_sections(
+    sections: Iterable[Section], items: Mapping[str, Item], mask: Callable[[bytes], bytes]
+) -> Iterator[Section]:
+    """Each section masked, the very same object when nothing of it was.
+
+    Of a frame line as the script writes it nothing is masked: a secret may be a word of it. Where a bound cut
+    the beginning off, the rest of the line cut through goes: it may hold a secret without what names it.
+    """
+    item = None
+    for section in sections:
+        words = _words(section)
+        item = items.get(words[1]) if words[0] == "begin" and len(words) > 1 else None
+        is_many = item is not None and "-v" in item.argv
+        whole = _untorn(section.data, _torn_at(item, words[0]), is_many=is_many)
+        data = mask(whole) if whole else whole
+        line = section.line if not section.line or _is_of_script(words, items) else mask(section.line)
+        untouched = data is section.data and line is section.line
+        yield section if untouched else Section(line=line, data=data, size=section.size)
+
+
+def _words(section: Section) -> list[str]:
+    return section.line.decode("ascii", "replace").rstrip("\n").split(" ")
+
+
+def _is_of_script(words: Sequence[str], items: Mapping[str, Item]) -> bool:
+    """Whether all the words are the script's own: a host that answers in its place writes any."""
+    match words:
+        case ["begin", name, privilege]:
+            return name in items and privilege in _PRIVILEGES
+        case ["end", name, code]:
+            return name in items and (not code or _is_code(code))
+        case ["skip", name, why]:
+            return name in items and why in _WHYS
+        case ["done", count]:
+            return _is_code(count)
+    return False
+
+
+def _is_code(word: str) -> bool:
+    return word.isdigit() and len(word) <= _MAX_CODE_DIGITS
+
+
+def _torn_at(item: Item | None, word: str) -> int | None:
+    """From how many bytes on a text of that section has lost its beginning; None: never."""
+    if word == "end":
+        return MAX_STDERR_BYTES - CODE_BYTES
+    if item is None:
+        return None
+    if "tail" in item.argv and "-c" in item.argv:
+        return int(item.argv[item.argv.index("-c") + 1])
+    return item.max_bytes + 1 if keeps_end(item) else None
+
+
+def _untorn(data: bytes, torn_at: int | None, *, is_many: bool) -> bytes:
+    """The data without the line that it, or each of many files in it, was cut through, the newline kept."""
+    if torn_at is None or len(data) < torn_at:
+        return data
+    pieces, done = [], 0
+    heads = [head.span() for head in _FILE_HEAD.finditer(data)] if is_many else [(0, 0)]
+    ends = [*(begin for begin, _ in heads[1:]), len(data)]
+    for (_, start), end in zip(heads, ends, strict=True):
+        if end - start >= torn_at:
+            feed = data.find(b"\n", start, start + _MAX_TORN_BYTES)
+            pieces.append(data[done:start])
+            done = min(start + _MAX_TORN_BYTES, len(data)) if feed < 0 else feed
+    return b"".join([*pieces, data[done:]]) if done else data
 
 
 def join_sections(sections: Iterable[Section], nonce: str) -> bytes:
@@ -151,16 +244,15 @@ def parse_frames(sections: Sequence[Section], items: Mapping[str, Item]) -> Fram
     """The captures in an answer; unknown items and broken frames are left out, nothing raises."""
     captures: list[Capture] = []
     opened: tuple[str, Privilege] | None = None
-    body = b""
+    body = Section(line=b"", data=b"", size=0)
     complete = False
     seen = 0
     for section in sections[1:]:
-        words, rest = section.line.decode("ascii", "replace").rstrip("\n").split(" "), section.data
-        match words:
+        match _words(section):
             case ["begin", name, privilege] if name in items and privilege in _PRIVILEGES:
-                opened, body = (name, Privilege(privilege)), rest
+                opened, body = (name, Privilege(privilege)), section
             case ["end", name, code] if opened is not None and opened[0] == name:
-                captures.append(_capture(items[name], opened[1], code, body, rest))
+                captures.append(_capture(items[name], opened[1], code, body, section.data))
                 opened = None
                 seen += 1
             case ["skip", name, why] if name in items:
@@ -177,12 +269,12 @@ def parse_frames(sections: Sequence[Section], items: Mapping[str, Item]) -> Fram
     return Frames(captures=tuple(captures), complete=complete)
 
 
-def _capture(item: Item, privilege: Privilege, code: str, body: bytes, stderr: bytes) -> Capture:
-    cut = len(body) > item.max_bytes
+def _capture(item: Item, privilege: Privilege, code: str, section: Section, stderr: bytes) -> Capture:
+    cut, body = section.size > item.max_bytes, section.data
     if cut:
         body = body[-item.max_bytes :] if item.newest else body[: item.max_bytes]
     # An end frame without a number: the section stopped in the middle.
-    exit_code = int(code) if code.isdigit() and len(code) <= 3 else 255
+    exit_code = int(code) if _is_code(code) else 255
     return Capture(
         item=item.name,
         data=body,

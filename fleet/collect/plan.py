@@ -12,6 +12,8 @@ from fleet.model.words import Become, CheckMode
 
 CHECK_ITEM = "agent.check"
 KEPT_ITEM = "agent.show"
+CODE_BYTES = 4
+"""What the script takes away of a text that it has kept with its exit code: a newline and three digits."""
 
 SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/azcmagent/bin"
 
@@ -93,15 +95,25 @@ def _with_check(item: Item, check: CheckMode) -> Item | None:
     )
 
 
+def keeps_end(item: Item) -> bool:
+    """Whether the script keeps the end of what is too long, and not its beginning."""
+    return item.newest or _is_kept(item)
+
+
+def _is_kept(item: Item) -> bool:
+    return item.name.startswith(KEPT_ITEM)
+
+
 def _word(item: Item) -> str:
-    keep = "all" if item.name.startswith(KEPT_ITEM) else "newest" if item.newest else "oldest"
-    # One byte more than is wanted tells a whole answer from a cut one.
+    keep = "all" if _is_kept(item) else "newest" if item.newest else "oldest"
+    # One byte more than is wanted tells a whole answer from a cut one; what is kept loses its exit code.
+    size = item.max_bytes + 1 + (CODE_BYTES if _is_kept(item) else 0)
     fields = (
         item.name,
         "root" if item.needs_root else "user",
         item.when,
         str(item.timeout_s),
-        str(item.max_bytes + 1),
+        str(size),
         keep,
         "@".join(_STAND_INS.get(word, word) for word in item.argv),
     )

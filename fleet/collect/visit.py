@@ -14,11 +14,14 @@ from fleet.collect.become import become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
     Header,
+    Plain,
     deflate,
     find_header,
-    inflate,
     join_sections,
+    mask_sections,
+    open_gzip,
     parse_frames,
+    reheaded,
     split_sections,
 )
 from fleet.collect.plan import Plan
@@ -40,6 +43,8 @@ from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transpo
 
 _READ_BYTES = 1 << 18
 _MAX_CHATTER_BYTES = 1 << 18
+_MAX_SHOWN_CHARS = 300
+_MAX_WORDS_CHARS = 4096
 
 _REASONS: dict[type[HostError], Reason] = {
     UnreachableError: Reason.UNREACHABLE,
@@ -62,11 +67,11 @@ class Answer:
     header: Header | None
     offset_s: float | None
 
-    def plain(self, limit: int) -> bytes:
+    def plain(self, limit: int) -> Plain:
         """The framed text, decompressed as far as it goes, at most ``limit`` bytes."""
-        if self.header is None:
-            return b""
-        return inflate(self.data, limit) if self.header.is_gzip else self.data[:limit]
+        if self.header is not None and self.header.is_gzip:
+            return open_gzip(self.data, limit)
+        return Plain(data=self.data[:limit] if self.header else b"", is_whole=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,23 +219,30 @@ async def _drain(process: Process) -> bytes:
 
 
 def _shown(said: bytes) -> str:
-    text = said[-300:].decode("utf-8", "replace").strip()
+    """The last lines, whole: a secret is not to lose what names it before it is masked."""
+    kept: list[str] = []
+    for line in reversed(said.decode("utf-8", "replace").strip().split("\n")):
+        if kept and sum(map(len, kept)) + len(line) > _MAX_SHOWN_CHARS:
+            break
+        kept.insert(0, line)
+    text = "\n".join(kept)[:_MAX_WORDS_CHARS]
     return "".join(char if char.isprintable() else " " for char in text) or "it said nothing"
 
 
 def open_answer(
-    visit: Visit, answer: Answer, plain: bytes, plan: Plan, mask: Callable[[bytes], bytes]
+    visit: Visit, answer: Answer, plain: Plain, plan: Plan, mask: Callable[[bytes], bytes]
 ) -> Visit:
     """Mask the answer's plain text and take it apart: CPU only, total over what hosts send."""
     if answer.header is None:
         return visit
-    sections = split_sections(plain, answer.nonce)
-    masked = tuple(section.masked(mask) for section in sections)
-    frames = parse_frames(masked, {item.name: item for item in plan.items})
+    items = {item.name: item for item in plan.items}
+    sections = split_sections(plain.data, answer.nonce)
+    masked = tuple(mask_sections(sections, items, mask))
+    frames = parse_frames(masked, items)
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.
     untouched = all(new is old for new, old in zip(masked, sections, strict=True))
-    as_it_came = untouched and answer.header.is_gzip
-    stored = answer.data if as_it_came else deflate(join_sections(masked, answer.nonce))
+    as_it_came = untouched and plain.is_whole
+    stored = reheaded(answer.data) if as_it_came else deflate(join_sections(masked, answer.nonce))
     return replace(
         visit,
         captures=frames.captures,

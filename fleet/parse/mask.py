@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import json
 import re
@@ -12,11 +13,15 @@ from urllib.parse import quote, quote_plus
 import re2
 
 from fleet.parse.scan import compile_bytes
+from fleet.parse.text import to_utf8
 
 MIN_SECRET_CHARS = 4
 FREE_HITS = 2048
 # No log of an agent is so crowded, however many of its lines carry a credential.
 BYTES_A_HIT = 32
+_AS_TEXT = json.JSONEncoder(ensure_ascii=False)
+_GO_ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
+_URL_SAFE = str.maketrans("+/", "-_")
 
 _TOKEN = rb"<masked(?::[0-9a-f]{8})?>"
 _HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")
@@ -24,13 +29,15 @@ _HARMLESS = re.compile(_TOKEN + rb"|AADSTS\d+:?|AZCM\d+:?")
 # What stands before a value: a name, or an option of a command line or an argument array.
 _NAME = (
     rb"(?i:(?:secret|password|passwd|pwd)[A-Za-z0-9_]*"
-    rb"|\b(?:access|refresh|id)[_-]?token|\b(?:client_)?assertion|\baccountkey|\bsharedaccesskey|\bsig)"
+    rb"|\b(?:access|refresh|id)[_-]?token|\b(?:client_)?assertion|\bsig"
+    rb"|(?:account|access|shared|primary|secondary|workspace|functions|encryption|signing)[_-]?key)"
 )
 _QUOTE = rb"(?:\\*[\"'])?"
 _IS = _QUOTE + rb"[ \t]*[=:][ \t]*"
 _OPTION = rb"(?:^|[\s\"'\[,(])--?[A-Za-z-]*(?i:secret|password|passwd|pwd|token|api-?key)"
-_CONNECT = rb"(?i:connect)\b[^\n]*?[\s\"'\[,]-p"
-_THEN = rb"(?:\\*[\"']\s*,\s*|[ \t]+|=)"
+_CONNECT = rb"(?i:connect)\b[^\n]*?[\s\"'\[,](?:-p%s|/p:)"
+# The next line belongs to the command after a shell's mark for it, and where it is indented.
+_THEN = rb"(?:\\*[\"']\s*,\s*|[ \t]*(?:[\\^`]\r?\n[ \t]*|\r?\n[ \t]+)|[ \t]+|=)"
 
 # The value itself. A backslash belongs to it unless it escapes a quote or a blank.
 _QUOTED = rb'\\"(?:[^"\\\n]|\\\\(?:\\["\\]|[^"\\\n]))*|"(?:[^"\\\n]|\\[^\n])*|\'[^\'\n]*'
@@ -39,11 +46,18 @@ _BARE = rb"[^\s\"'&;\\]" + _REST
 _ARGUMENT = rb"(?:[^\s\"'\\-]|-[^\s\"'\\-])(?:[^\s\"'\\]|\\[^\"\s])*"
 _NO_WORD = rb"[^\s\"'&;\\]*(?:[0-9]|[a-z][^\s\"'&;\\]*[A-Z])" + _REST
 _BASE64 = rb"(?:[A-Za-z]?[a-z_.-]*[0-9~+/]|[A-Za-z_.-][a-z_.-]*[A-Z])[A-Za-z0-9._~+/-]*=*"
-_JWT = rb"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,4}\.?|eyJ[A-Za-z0-9_-]{24,}"
+# Wrapped, it goes on in lines that begin with a long word of its alphabet, and ends with a line of the rest.
+_JWT_LINES = (
+    rb"(?:(?:\r?\n[ \t]*[a-z_.-]*[A-Z0-9][A-Za-z0-9_.-]{15,})+(?:\r?\n[ \t]*[A-Za-z0-9_.-]{1,15}(?m:\r?$))?)?"
+)
+_JWT = rb"(?:eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+){1,4}\.?|eyJ[A-Za-z0-9_-]{24,})" + _JWT_LINES
 _IN_URL = rb"[^\s<>\"'\\]*(?:\\+[^\s<>\"'\\nrt][^\s<>\"'\\]*)*"
 _KEY = rb"(?:-{0,4}(?:[A-Za-z0-9+/=\s:,.]|\\+[nr]))+"
 _KEY_LINES = rb"(?:[A-Za-z0-9+/]{16,}=*(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+"
 _KEY_MARK = rb"[ A-Z0-9]{0,40}PRIVATE KEY-----"
+_TEXT = rb'"(?:[^"\\\n]|\\[^\n])*(?:"|\z)'
+_DEEP = rb"\{(?:[^{}\"]|%s)*\}" % _TEXT
+_OBJECT = rb"\{(?:[^{}\"]|%s|\{(?:[^{}\"]|%s|%s)*\})*\}?" % (_TEXT, _TEXT, _DEEP)
 
 
 class _Shape:
@@ -83,7 +97,9 @@ _SHAPES = (
     # --name value: command lines and argument arrays
     _Shape(_OPTION + _THEN, _QUOTED + b"|" + _ARGUMENT),
     # azcmagent connect -p value
-    _Shape(_CONNECT + _THEN, _QUOTED + b"|" + _ARGUMENT),
+    _Shape(_CONNECT % _THEN, _QUOTED + b"|" + _ARGUMENT),
+    # an extension's settings that Azure encrypts on the way, whatever they hold
+    _Shape(rb"(?i:protected_?settings)" + _IS, _OBJECT + b"|" + _QUOTED + b"|" + _BARE),
     _Shape(rb"(?i:bearer|basic)[ \t]+", _BASE64, least=8),
     _Shape(b"", _JWT),
     # The password of a URL may hold a bare slash or "@": it ends at the last "@".
@@ -118,11 +134,13 @@ class Masker:
         self._looks = (own, *((shape.expression, shape.value) for shape in _SHAPES))
 
     def mask(self, data: bytes) -> bytes:
-        """The bytes without credentials; the very same object when there was nothing to mask. Total.
+        """The bytes without credentials; the very same object when there was nothing to mask. Total. A text
+        in UTF-16 with its byte order mark comes back as UTF-8.
 
         Linear in the bytes, with a bound on the work a host can ask for: behind ``FREE_HITS`` places and one
         more in ``BYTES_A_HIT`` bytes, all the rest is taken for a secret and becomes one mask.
         """
+        data = to_utf8(data)
         if self._any.search(data) is None:
             return data
         spans = self._spans(data)
@@ -155,22 +173,33 @@ class Masker:
 
     def _token(self, value: bytes) -> bytes:
         if self._key is None:
-            return b"<masked>"
-        digest = hmac.digest(self._key, self._originals.get(value, value), "sha256")
-        return b"<masked:%s>" % digest[:4].hex().encode()
+            token = b"<masked>"
+        else:
+            digest = hmac.digest(self._key, self._originals.get(value, value), "sha256")
+            token = b"<masked:%s>" % digest[:4].hex().encode()
+        # In the place of an object stands a text: what is around it is to be read as JSON still.
+        return b'"%s"' % token if value.startswith(b"{") and b'"' in value else token
 
 
 def _forms(secret: str) -> set[bytes]:
-    """The secret as it stands, in JSON (twice, for JSON in a log field), for a shell and in a URL."""
+    """The secret as it stands, in JSON (twice, for JSON in a log field; in Go's, which escapes more), for a
+    shell, in a URL and in Base64."""
     in_json = json.dumps(secret)[1:-1]
+    as_text = _AS_TEXT.encode(secret)[1:-1]
+    in_go = as_text.translate(_GO_ESCAPES)
+    coded = base64.b64encode(secret.encode("utf-8", "replace")).decode()
     forms = {
         secret,
         in_json,
-        json.dumps(secret, ensure_ascii=False)[1:-1],
+        as_text,
         json.dumps(in_json)[1:-1],
+        in_go,
+        _AS_TEXT.encode(in_go)[1:-1],
         shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret,
         quote(secret, safe="", errors="replace"),
         quote_plus(secret, errors="replace"),
+        coded.rstrip("="),
+        coded.rstrip("=").translate(_URL_SAFE),
     }
     return {form.encode("utf-8", "replace") for form in forms if len(form) >= MIN_SECRET_CHARS}
 

@@ -191,4 +191,5 @@ def why(error: OSError) -> str:
 
 
 def shown(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text)[:300]
+    # Long enough to hold what names a secret: it is cut again once it is masked.
+    return "".join(char if char.isprintable() else " " for char in text[:4096])

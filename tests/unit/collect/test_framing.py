@@ -5,10 +5,23 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.collect.framing import Frames, find_header, inflate, join_sections, parse_frames, split_sections
+from fleet.collect.framing import (
+    MAX_STDERR_BYTES,
+    Frames,
+    deflate,
+    find_header,
+    inflate,
+    join_sections,
+    mask_sections,
+    open_gzip,
+    parse_frames,
+    reheaded,
+    split_sections,
+)
 from fleet.model.pack import Item
 from fleet.model.words import Privilege
 from fleet.parse.mask import Masker
@@ -29,7 +42,7 @@ def frames(*lines: bytes) -> bytes:
 def parse(
     plain: bytes, items: Mapping[str, Item] = ITEMS, mask: Callable[[bytes], bytes] = lambda data: data
 ) -> Frames:
-    return parse_frames([section.masked(mask) for section in split_sections(plain, NONCE)], items)
+    return parse_frames(list(mask_sections(split_sections(plain, NONCE), items, mask)), items)
 
 
 def test_a_whole_answer() -> None:
@@ -47,8 +60,62 @@ def test_a_cut_keeps_the_wanted_end() -> None:
         b"begin log user\n123456789", b"end log 0\n", b"begin show user\n123456789", b"end show 0\n"
     )
     log, show = parse(plain).captures
-    assert (log.data, log.cut) == (b"23456789", True)
+    assert (log.data, log.cut) == (b"", True)
     assert (show.data, show.cut) == (b"12345678", True)
+
+
+def test_what_a_cut_left_of_a_line_is_hidden() -> None:
+    plain = frames(b"begin log user\nsesame-1\nab\nc", b"end log 0\n" + b"x" * MAX_STDERR_BYTES + b"\ny")
+    (log,) = parse(plain).captures
+    assert (log.data, log.cut, log.stderr) == (b"\nab\nc", True, b"\ny")
+
+
+def test_what_a_cut_left_of_a_file_is_hidden() -> None:
+    find = Item(name="log", argv=("find", "-exec", "tail", "-v", "-c", "8", "{}", ";"))
+    plain = frames(
+        b"begin log user\n==> a <==\nsesame-1\n\n==> b <==\nwell\n==> c <==\nsesame-1", b"end log 0\n"
+    )
+    (log,) = parse(plain, {"log": find}).captures
+    assert log.data == b"==> a <==\n\n\n==> b <==\nwell\n==> c <==\n"
+
+
+def test_a_mask_does_not_change_whether_it_was_cut() -> None:
+    def mask(data: bytes) -> bytes:
+        return data.replace(b"secret", b"").replace(b"pw", b"<masked>")
+
+    plain = frames(b"begin show user\nsecret123", b"end show 0\n", b"begin log user\npw1", b"end log 0\n")
+    show, log = parse(plain, ITEMS, mask).captures
+    assert (show.data, show.cut) == (b"123", True)
+    assert (log.data, log.cut) == (b"<masked>1", False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"skip show sesame",
+        b"begin sesame root",
+        b"begin log sesame",
+        b"end log sesame",
+        b"end sesame 0",
+        b"done sesame",
+        b"sesame",
+    ],
+)
+def test_a_frame_line_that_the_script_never_wrote_is_masked(line: bytes) -> None:
+    sections = split_sections(frames(b"begin log root\na", line + b"\n"), NONCE)
+    masked = mask_sections(sections, ITEMS, lambda data: data.replace(b"sesame", b"<masked>"))
+    assert b"sesame" not in join_sections(masked, NONCE)
+
+
+def test_gzip_is_whole_only_without_hidden_corners() -> None:
+    packed = deflate(b"text")
+    named = packed[:3] + b"\x08" + packed[4:10] + b"sesame\0" + packed[10:]
+    assert open_gzip(packed, 100).is_whole
+    for hiding in (named, packed + b"sesame", packed + packed, packed[:-1]):
+        opened = open_gzip(hiding, 100)
+        assert (opened.data, opened.is_whole) == (b"text", False)
+    assert not open_gzip(packed, 3).is_whole
+    assert reheaded(packed[:4] + b"time" + packed[8:]) == packed
 
 
 def test_a_log_cannot_fake_a_frame() -> None:
@@ -90,10 +157,10 @@ def test_masking_never_touches_a_frame() -> None:
     def mask(data: bytes) -> bytes:
         return data.replace(b"root", b"<masked>").replace(b"log", b"<masked>")
 
-    parsed = parse(plain, ITEMS, mask)
+    parsed = parse(plain, WIDE, mask)
     assert parsed.complete
     log = parsed.captures[0]
-    assert (log.data, log.stderr, log.privilege) == (b"<masked>", b"<masked>", Privilege.ROOT)
+    assert (log.data, log.stderr, log.privilege) == (b"<masked>: begin <masked>", b"<masked>", Privilege.ROOT)
 
 
 def test_a_key_that_is_cut_hides_nothing_behind_it() -> None:
@@ -110,8 +177,9 @@ def test_a_key_that_is_cut_hides_nothing_behind_it() -> None:
 
 
 def test_what_holds_no_secret_is_the_same_object() -> None:
-    for section in split_sections(frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n"), NONCE):
-        assert section.masked(Masker(b"k" * 32).mask) is section
+    sections = split_sections(frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n"), NONCE)
+    for new, old in zip(mask_sections(sections, ITEMS, Masker(b"k" * 32).mask), sections, strict=True):
+        assert new is old
 
 
 def test_the_header_is_found_behind_a_talkative_shell() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from fleet.parse.mask import BYTES_A_HIT, FREE_HITS, Masker
 
 OWN = "hunter2'\"x/y"
-MASKER = Masker(b"k" * 32, ["sesame-1", OWN])
+MASKER = Masker(b"k" * 32, ["sesame-1", OWN, "a<b>&c", "pass\u00b7word-1"])
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,25 @@ MASKER = Masker(b"k" * 32, ["sesame-1", OWN])
         (b"-----BEGIN PRIVATE KEY-----\nMIIabc\n\\x", b"MIIabc"),
         (b"-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----\n", b"MIIabc"),
         (b"QWERTYUIOPASDFGHJKL\nabc=\n-----END PRIVATE KEY-----\n", b"QWERTY"),
+        (b"azcmagent.exe connect /i:x /p:S3cr~t /l:y", b"S3cr~t"),
+        (b"azcmagent connect --service-principal-secret \\\n    S3cr~t \\\n  -l x", b"S3cr~t"),
+        (b"azcmagent connect --service-principal-secret\n    S3cr~t -l x", b"S3cr~t"),
+        (b"Connect -ServicePrincipalSecret `\r\nS3cr~t `\r\n -Tag x", b"S3cr~t"),
+        (
+            b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIi\nOiIxMjM0NTY3ODkwIn0.dozjg\n  NryP4J3jVmNHl0w5N_XgL0n3I9\nabc\n",
+            b"dozjg",
+        ),
+        (b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIi\nOiIxMjM0NTY3ODkwIn0.dozjg\nabc1\n", b"abc1"),
+        (b'{"storageAccountKey":"abc"}', b"abc"),
+        (b"x-functions-key: abc", b"abc"),
+        (b'{"protectedSettings":{"a":{"b":"{ abc"},"c":[1]},"x":1}', b"abc"),
+        (b'"protectedSettings":"MIIabc"', b"MIIabc"),
+        (b'{"protectedSettings":{"run":"abc', b"abc"),
+        ("said pass\u00b7word-1".encode("utf-16"), "pass\u00b7word-1".encode("utf-16-le")),
+        ("-p abc connect -p sesame-1".encode("utf-16"), "sesame-1".encode("utf-16-le")),
         (b"it said sesame-1, loud", b"sesame-1"),
+        (b"it said c2VzYW1lLTE= in Base64", b"c2VzYW1lLTE"),
+        (rb"it said a\u003cb\u003e\u0026c as Go does", b"u003cb"),
         (b"hunter2'\\\"x/y in JSON", b"hunter2"),
         (b"hunter2%27%22x%2Fy in a URL", b"hunter2"),
         (b"'hunter2'\"'\"'\"x/y' in a shell", b"hunter2"),
@@ -88,6 +107,10 @@ def test_hides(text: bytes, secret: bytes) -> None:
         b"token: expired, token: unauthorized, Token: Authorization required",
         b"failed to get token: AADSTS700016: Application was not found; token: AZCM0042: x",
         b"accessToken 0123456789abcdef tokens=12",
+        b"mount /p:/srv and connect to /path:x",
+        b'{"settings":{"protected":true},"primaryKeyed":1,"key":"name","monkey":"banana"}',
+        b"SharedAccessKeyName=foo",
+        b"--service-principal-secret\nnext line",
         b"correlation id 8b5e1b1c-4f1c-4f6f-8d3e-000000000001 token: 404",
     ],
 )
@@ -100,6 +123,18 @@ def test_one_secret_looks_the_same_in_all_its_forms() -> None:
     assert plain == in_url
     assert Masker(b"other", [OWN]).mask(OWN.encode()) != plain
     assert Masker(None, [OWN]).mask(OWN.encode()) == b"<masked>"
+
+
+def test_what_stands_around_protected_settings_is_json_still() -> None:
+    masked = MASKER.mask(b'{"status":"failed","protectedSettings":{"a":{"b":"c"}},"x":[1]}')
+    found = json.loads(masked)
+    assert (found["status"], found["x"]) == ("failed", [1])
+    assert found["protectedSettings"].startswith("<masked:")
+
+
+def test_a_wrapped_token_takes_no_more_than_its_lines() -> None:
+    text = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIi\nconnecting to management.azure.com\n2026-11-01T10:00:00Z ok\n"
+    assert MASKER.mask(text).endswith(b">" + text[text.index(b"\n") :])
 
 
 def test_a_secret_that_looks_like_a_mask_ends_too() -> None:
@@ -151,6 +186,10 @@ def test_beyond_the_bound_all_the_rest_is_one_mask(text: bytes) -> None:
         b"-----BEGIN PRIVATE KEY-----\n",
         b"secretAAAAAAAAAAAAAAA",
         b"sesame-1",
+        b'"protectedSettings":{"',
+        b"protectedSettings={{{",
+        b"eyJhbGciOiJIUzI1NiJ9\nABCDEFGHIJKLMNOPQRST\n",
+        b"--secret \\\n ",
     ],
 )
 def test_hostile_text_costs_some_scans_not_thousands(text: bytes) -> None:
