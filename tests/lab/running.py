@@ -33,12 +33,14 @@ printf '\\n%s FLEET1 {form} %s\\n' "$nonce" "$(date +%s)"
 
 
 @contextmanager
-def running(descriptions: Sequence[HostDescription], folder: Path) -> Iterator[Lab]:
+def running(
+    descriptions: Sequence[HostDescription], folder: Path, *, is_canned: bool = False
+) -> Iterator[Lab]:
     """The hosts, listening until the end."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    manager = start_lab(descriptions, folder)
+    manager = start_lab(descriptions, folder, is_canned=is_canned)
     try:
         yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
     finally:
