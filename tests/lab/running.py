@@ -85,9 +85,9 @@ def database_url(folder: Path) -> str:
     return f"sqlite:///{folder}/fleet.db"
 
 
-def collect(lab: Lab, folder: Path, *words: str) -> Said:
-    """One whole run with a log file and all reports, then ``fleet show`` of every host."""
-    names = [host.name for host in lab.descriptions]
+def collect(lab: Lab, folder: Path, *words: str, shown: Sequence[str] | None = None) -> Said:
+    """One whole run with a log file and all reports, then ``fleet show`` of those ``shown``, or of all."""
+    names = [host.name for host in lab.descriptions] if shown is None else shown
     call = Call(folder, *collect_words(lab, folder), *words)
     code, _, _ = call.ended()
     places = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
