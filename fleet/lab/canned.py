@@ -134,6 +134,9 @@ async def _became(client: Client, command: Command, login: Login, count_password
     if login.sudo_password:
         client.stderr.write(command.prompt.encode())
         given = await client.stdin.readline()
+        if not given:
+            client.stderr.write(b"sudo: no password was provided\n")
+            return False
         count_password()
         if given.rstrip(b"\n").decode(errors="replace") != login.sudo_password:
             client.stderr.write(b"Sorry, try again.\n" + command.prompt.encode())
