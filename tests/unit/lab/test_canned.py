@@ -146,8 +146,9 @@ async def test_its_sudo_asks_takes_one_password_and_counts(tmp_path: Path, plan:
                     process.stdin.write_eof()
                 assert await process.stdout.readline() == said
         async with connected(lab, "one") as connection:
-            done = await connection.run(command, input="")
-        assert "no password was provided" in str(done.stderr)
+            process = await connection.create_process(command)
+            process.stdin.write_eof()
+            assert await process.stderr.read() == "asksudo: no password was provided\n"
         assert lab.sudo_attempts("one") == 2, "the end of stdin is no password"
 
 
