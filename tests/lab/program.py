@@ -21,9 +21,10 @@ _FORKS.set_forkserver_preload(
 class Call:
     """A call of ``fleet`` with a folder for what it says."""
 
-    def __init__(self, folder: Path, *words: str, grace_s: float = 0.2) -> None:
+    def __init__(self, folder: Path, *words: str, grace_s: float = 0.2, busy_ms: int = 10_000) -> None:
         self._out, self._err = folder / "stdout", folder / "stderr"
-        self._process: BaseProcess = _FORKS.Process(target=_call, args=(self._out, self._err, words, grace_s))
+        arguments = (self._out, self._err, words, grace_s, busy_ms)
+        self._process: BaseProcess = _FORKS.Process(target=_call, args=arguments)
         self._process.start()
 
     @property
@@ -54,12 +55,14 @@ class Call:
         return self._process.exitcode, self._out.read_text(), err
 
 
-def _call(out: Path, err: Path, words: tuple[str, ...], grace_s: float) -> None:
+def _call(out: Path, err: Path, words: tuple[str, ...], grace_s: float, busy_ms: int) -> None:
     from fleet.app import collect_run
     from fleet.cli import main
+    from fleet.storage import database
 
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     collect_run.GRACE_S = grace_s
+    database.BUSY_TIMEOUT_MS = busy_ms
     sys.argv = ["fleet", *words]
     main()

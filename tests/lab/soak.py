@@ -66,7 +66,7 @@ def watch(inventory: Path, folder: Path, *words: str) -> Watched:
         process = subprocess.Popen(
             (*command, "--log-file", str(log), "--out", str(folder / "out")), stdout=out, stderr=err
         )
-    samples, counter = [], _Counter(log)
+    samples, counter = [], DoneCounter(log)
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
         if sample := _look(process.pid, counter):
             samples.append(sample)
@@ -87,7 +87,7 @@ def watch(inventory: Path, folder: Path, *words: str) -> Watched:
     )
 
 
-class _Counter:
+class DoneCounter:
     """How many hosts a growing log tells of."""
 
     def __init__(self, log: Path) -> None:
@@ -104,7 +104,7 @@ class _Counter:
         return self._done
 
 
-def _look(pid: int, counter: _Counter) -> Sample | None:
+def _look(pid: int, counter: DoneCounter) -> Sample | None:
     try:
         # The memory first: what is held after the last host was done is another question.
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
