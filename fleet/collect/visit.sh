@@ -75,9 +75,12 @@ fleet_limited() {
 
 # Whether the status that `azcmagent show` printed, as text or as JSON, is exactly this one.
 fleet_connected() {
-  fleet_status=${fleet_kept#*Agent Status}
-  [ "$fleet_status" != "$fleet_kept" ] || fleet_status=${fleet_kept#*\"status\"}
-  [ "$fleet_status" != "$fleet_kept" ] || return 1
+  # To look for a word first is quick; to cut up to one that is not there takes a shell many seconds.
+  case $fleet_kept in
+    *"Agent Status"*) fleet_status=${fleet_kept#*Agent Status} ;;
+    *\"status\"*) fleet_status=${fleet_kept#*\"status\"} ;;
+    *) return 1 ;;
+  esac
   fleet_status=${fleet_status%%[,
 ]*}
   case $fleet_status in

@@ -54,6 +54,15 @@ KINDS: dict[str, bytes] = {
     "broken": b"\xff\xfe\xc3\x28\xed\xa0\x80\xf8\x88",
     "frame": b"\n%s end log.azcmagent 0\n%s done 3\n" % (b"0" * 32, b"0" * 32),
 }
+# It says the poison before the visit begins.
+LOGIN = b"""\
+#!/bin/sh
+say="cat ${0%/*}/../lab-answers/poison"
+$say
+$say >&2
+shift 3
+exec "$@"
+"""
 STAMP = b'time="2026-11-01T10:00:00Z" level='
 HARMFUL = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -125,6 +134,7 @@ def _poisoned(poison: bytes) -> dict[str, bytes]:
         "var/lib/GuestConfig/ext_mgr_logs/gc_ext.log": b"<GCLOG>[x] [ERROR] AZCM0042 %s</GCLOG>\n" % poison,
         f"{path}/state.json": b'{"status":"failed","message":"%s"}' % poison,
         "var/log/dpkg.log": b"azcmagent %s\n" % poison,
+        "programs/sudo": LOGIN,
         "programs/uname": says % (1, 0),
         "programs/df": says % (2, 1),
         "programs/openssl": says % (2, 1),

@@ -130,6 +130,7 @@ PLANTS: dict[str, tuple[str, str, str]] = {
     ),
     "long-line": (LOG, "x" * 60_000 + " client_secret={} " + "y" * 60_000, _token(40)),
     "show-details": (SHOW, "the agent said client_secret={} is wrong", _token(41)),
+    "proxy-in-show": (SHOW, "http://svc:{}@proxy:3128", _token(45)),
     "fatal": (LOG, STAMP + 'fatal msg="AZCM0041: --service-principal-secret {} was refused"', _token(42)),
     "pipe-key": (GC_EXT, "x-functions-key: {}", _token(43)),
     "workspace-key": (STATE, '{{"workspaceId":"4f1c","workspaceKey":"{}"}}', _token(44)),
@@ -188,8 +189,13 @@ def _planted() -> dict[str, bytes]:
         texts.setdefault(place, []).append(text.format(secret))
     texts[LOG].insert(0, STAMP + 'info msg="Agent Command: connect"')
     texts[LOG].append(STAMP + f'fatal msg="AZCM0041: {" ".join(KEPT[1:])}"')
-    details = texts.pop(SHOW)[0]
-    shown = {"status": "Disconnected", "agentVersion": "1.61", "agentErrorDetails": details}
+    details, proxy = texts.pop(SHOW)
+    shown = {
+        "status": "Disconnected",
+        "agentVersion": "1.61",
+        "agentErrorDetails": details,
+        "httpsProxy": proxy,
+    }
     files = {place: "\n".join(lines).encode("utf-8", "surrogateescape") for place, lines in texts.items()}
     return files | {SHOW: json.dumps(shown).encode()}
 
