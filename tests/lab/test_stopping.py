@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
 import re
 import shlex
 import signal
-import threading
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from fleet.cli.program import run
 from fleet.lab.describe import load_demo
-from fleet.lab.servers import Lab, start_lab
+from fleet.lab.servers import Lab
 from fleet.model.report import HostResult
 from fleet.model.words import Reason
 from fleet.storage import open_existing
+from tests.lab.estate import SEED, listening
 from tests.lab.program import Call
+from tests.lab.running import running
+from tests.lab.soak import DoneCounter
 
+HOSTS = 100
+REPORTS = {"hosts.csv", "findings.csv", "report.html", "report.json"}
+MOMENTS = Random(SEED)
+"""Of signals: how many hosts are done when it is sent."""
 # A host that answers and one that never does.
 SLOW = ("--limit", "web01,edge03", "--connect-timeout", "60")
 
@@ -28,15 +37,15 @@ SLOW = ("--limit", "web01,edge03", "--connect-timeout", "60")
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The demo's hosts, in a thread of their own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    manager = start_lab(load_demo(), tmp_path_factory.mktemp("lab"))
-    yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
-    asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    with running(load_demo(), tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The inventory of hosts with every kind of trouble."""
+    with listening(HOSTS, tmp_path_factory.mktemp("broken")) as inventory:
+        yield inventory
 
 
 def start(lab: Lab, folder: Path, *words: str, grace_s: float = 0.2) -> Call:
@@ -118,6 +127,46 @@ def test_kill_leaves_a_row_for_every_host_and_no_lock(lab: Lab, tmp_path: Path) 
     assert call.ended()[0] == -signal.SIGKILL
     assert len(results(tmp_path)) == 2
     assert start(lab, tmp_path, "--limit", "web02").ended()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (number, MOMENTS.randrange(1, HOSTS * 3 // 4))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        for _ in range(2)
+    ],
+)
+def test_a_signal_at_any_moment_leaves_nothing_half_written(
+    broken: Path, tmp_path: Path, number: signal.Signals, moment: int
+) -> None:
+    (tmp_path / "first").mkdir()
+    call, done = start_broken(broken, tmp_path, "first"), DoneCounter(tmp_path / "first" / "log")
+    call.wait_until(lambda: done.done() >= moment)
+    call.send(number)
+    is_killed = number is signal.SIGKILL
+    assert call.ended()[0] == (-signal.SIGKILL if is_killed else 130)
+    with closing(sqlite3.connect(tmp_path / "fleet.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert len(results(tmp_path)) == HOSTS
+    require_reports(tmp_path / "out", 0 if is_killed else HOSTS)
+    (tmp_path / "next").mkdir()
+    assert start_broken(broken, tmp_path, "next", "--limit", "well-00001").ended()[0] == 0
+    require_reports(tmp_path / "out", 1)
+
+
+def start_broken(inventory: Path, folder: Path, name: str, *words: str) -> Call:
+    limits = ("--connect-timeout", "2", "--host-timeout", "5", "--concurrency", "20")
+    places = ("--db", url(folder), "--out", f"{folder}/out", "--log-file", f"{folder}/{name}/log", "-v")
+    return Call(folder / name, "collect", str(inventory), *places, *limits, *words)
+
+
+def require_reports(folder: Path, hosts: int) -> None:
+    """Whole ones of so many hosts; none of them: no file at all."""
+    assert {path.name for path in folder.iterdir()} == (REPORTS if hosts else set())
+    if hosts:
+        assert len(json.loads((folder / "report.json").read_text())["hosts"]) == hosts
+        assert len((folder / "hosts.csv").read_text().splitlines()) == 1 + hosts
 
 
 def test_the_runs_own_deadline(lab: Lab, tmp_path: Path) -> None:
