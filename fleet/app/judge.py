@@ -35,6 +35,7 @@ _NO_PROGRAM = (126, 127)
 _NOT_THERE = b"No such file or directory"
 _MAX_SAID = 200
 _NO_END = "the answer ended before its end mark"
+_RUN_AGAIN = "Run again; if it ends early again, log in by hand and see what ends a long command there."
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # The agent's own absence explains why nothing else of it could be read.
 _AGENT_ABSENT = "agent-not-installed"
@@ -166,6 +167,8 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
     if visit.failure is not None:
         failure = visit.failure
         return _verdict(observed, failure.reason, failure.phase, failure.message, failure.action)
+    if not visit.complete and not visit.captures:
+        return _verdict(observed, Reason.REMOTE, Phase.TRANSFER, _NO_END, _RUN_AGAIN)
     reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
     phase = Phase.EXEC if reason is Reason.DEADLINE else None
     if not visit.complete and reason is Reason.PARTIAL:

@@ -29,12 +29,13 @@ _MAX_REFUSAL_BYTES = 4096
 _PRIVILEGES = frozenset(word.value for word in Privilege)
 _DENIED = re.compile(
     rb"permission denied|operation not permitted|insufficient permissions|must be root"
-    rb"|not seeing messages from other users|^sudo: (?!.*command not found)",
+    rb"|not seeing messages from other users|^sudo: (?!.*command not found)|^sorry, user \S+ ",
     re.IGNORECASE | re.MULTILINE,
 )
 # Where stderr came mixed with the output, words of the output are no refusal.
 _DENIED_IN_OUTPUT = re.compile(
-    rb"insufficient permissions|must be root|^sudo: (?!.*command not found)", re.IGNORECASE | re.MULTILINE
+    rb"insufficient permissions|must be root|^sudo: (?!.*command not found)|^sorry, user \S+ ",
+    re.IGNORECASE | re.MULTILINE,
 )
 _CANNOT_EXECUTE = 126
 _WHYS = ("not-needed", "connected", "hung")

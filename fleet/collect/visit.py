@@ -44,6 +44,7 @@ from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transpo
 _READ_BYTES = 1 << 18
 _MAX_CHATTER_BYTES = 1 << 18
 _MAX_SHOWN_CHARS = 300
+_TOO_LARGE = "the answer is larger than any the visit can give; reading stopped"
 _MAX_WORDS_CHARS = 4096
 
 _REASONS: dict[type[HostError], Reason] = {
@@ -193,7 +194,7 @@ async def _exchange(
             elif header is None and len(buffer) > _MAX_CHATTER_BYTES:
                 raise RemoteError("the host talks without end and did not start the visit")
             if len(buffer) > plan.max_answer_bytes + _MAX_CHATTER_BYTES:
-                raise RemoteError("the answer is larger than any the visit can give; reading stopped")
+                raise RemoteError(_TOO_LARGE)
         said = await errors
     finally:
         errors.cancel()
@@ -235,6 +236,9 @@ def open_answer(
     """Mask the answer's plain text and take it apart: CPU only, total over what hosts send."""
     if answer.header is None:
         return visit
+    if visit.failure is None and len(plain.data) >= plan.max_answer_bytes:
+        trouble = Failure(reason=Reason.REMOTE, phase=Phase.TRANSFER, message=_TOO_LARGE)
+        visit = replace(visit, failure=trouble)
     items = {item.name: item for item in plan.items}
     sections = split_sections(plain.data, answer.nonce)
     masked = tuple(mask_sections(sections, items, mask))

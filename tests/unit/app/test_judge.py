@@ -227,6 +227,15 @@ def test_a_cause_does_not_hide_what_was_not_read() -> None:
     assert judge(WHOLE, (finding(),), PACK).message == ""
 
 
+def test_an_answer_that_ends_before_it_says_anything_is_the_hosts_trouble() -> None:
+    verdict = judge(visit(complete=False), (), PACK)
+    assert (verdict.word, verdict.observed) == (Word.NOT_OBSERVED, Observed.NONE)
+    assert (verdict.reason, verdict.phase) == (Reason.REMOTE, Phase.TRANSFER)
+    assert verdict.message == "the answer ended before its end mark"
+    some = judge(visit(capture("show"), complete=False), (), PACK)
+    assert (some.reason, some.observed) == (Reason.PARTIAL, Observed.PARTIAL)
+
+
 def test_every_reason_has_an_action() -> None:
     assert {reason for reason, _ in ACTIONS} == set(Reason)
 

@@ -147,7 +147,10 @@ def test_words_of_the_output_are_no_refusal() -> None:
     talk = frames(b"begin log user\nlevel=error msg=permission denied", b"end log 1\n")
     refused = frames(b"begin log sudo\nsudo: a password is required\n", b"end log 1\n")
     missing = frames(b"begin log sudo\n", b"end log 1\nsudo: azcmagent: command not found")
-    for plain, denied in ((talk, False), (refused, True), (missing, False)):
+    sorry = frames(
+        b"begin log sudo\n", b"end log 1\nSorry, user ops is not allowed to execute 'tail' as root"
+    )
+    for plain, denied in ((talk, False), (refused, True), (missing, False), (sorry, True)):
         assert parse(plain, WIDE).captures[0].denied is denied
 
 

@@ -136,7 +136,7 @@ def test_a_host_of_the_demo_falls_silent_in_every_phase() -> None:
     late = {host.expect.phase for host in load_demo() if host.expect.reason is Reason.DEADLINE}
     assert late == {Phase.CONNECT, Phase.HANDSHAKE, Phase.AUTH, Phase.BECOME, Phase.EXEC, Phase.TRANSFER}
     reasons = {host.expect.reason for host in load_demo()} - {None}
-    assert set(Reason) - reasons == {Reason.CREDENTIAL, Reason.SKIPPED, Reason.BUG}
+    assert set(Reason) - reasons == {Reason.CREDENTIAL, Reason.PARTIAL, Reason.SKIPPED, Reason.BUG}
 
 
 def test_a_host_of_the_demo_has_a_log_of_tens_of_megabytes_and_another_a_line_of_one() -> None:
