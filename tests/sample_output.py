@@ -1,4 +1,5 @@
-"""What README shows of `make demo`: the summary of the run in reports/sample. As a program, puts it there."""
+"""What README shows of `make demo`: some of the summary of the run in reports/sample. As a program, puts it
+there."""
 
 from __future__ import annotations
 
@@ -12,6 +13,9 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports/sample"
 README = ROOT / "README.md"
 
+CAUSES, GAPS = 4, 3
+"""How many causes, and how many kinds of unseen hosts, have room on README's one screen."""
+
 _BLOCK = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)
 
 
@@ -22,8 +26,23 @@ def shown_output() -> str:
 
 
 def sample_output() -> str:
-    """The output as the sample's run gives it."""
-    return render_summary(read_report(SAMPLE / "report.json"))
+    """The output as the sample's run gives it, shortened."""
+    return shortened(render_summary(read_report(SAMPLE / "report.json")))
+
+
+def shortened(summary: str) -> str:
+    """The first causes, the first reasons why hosts were not observed, how many more there are, the counts."""
+    *blocks, counts = summary.split("\n\n")
+    gaps = [block for block in blocks if block.startswith("not observed")]
+    causes = blocks[: len(blocks) - len(gaps)]
+    kept = [
+        *causes[:CAUSES],
+        f"[{len(causes) - CAUSES} more causes]",
+        *gaps[:GAPS],
+        f"[{len(gaps) - GAPS} more reasons]",
+        counts,
+    ]
+    return "\n\n".join(kept)
 
 
 if __name__ == "__main__":

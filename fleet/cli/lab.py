@@ -75,7 +75,7 @@ def up(hosts: Path | None, folder: Path, copies: int | None, foreground: bool) -
     return _leave_running(folder, [*words, *(["--copies", str(copies)] if copies else [])])
 
 
-@lab.command()
+@lab.command(short_help="End the hosts that are up.")
 @FOLDER
 def down(folder: Path) -> None:
     """End the hosts that are up.
@@ -88,7 +88,7 @@ def down(folder: Path) -> None:
     click.echo(f"no lab is up in {folder}" if process is None else f"the lab in {folder} is down")
 
 
-@lab.command("list")
+@lab.command("list", short_help="List the hosts and what is wrong with each.")
 @HOSTS
 @FOLDER
 def list_(hosts: Path | None, folder: Path) -> None:
