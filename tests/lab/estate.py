@@ -21,6 +21,7 @@ from fleet.lab.describe import (
     parse_description,
 )
 from fleet.lab.servers import start_lab
+from fleet.model.report import Verdict
 from fleet.model.words import Become, Phase, Reason, Word
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -98,6 +99,17 @@ def estate(count: int) -> tuple[HostDescription, ...]:
     hosts = [host for hundred in range(count // 100) for host in _hundred(hundred)]
     Random(SEED).shuffle(hosts)
     return tuple(hosts)
+
+
+def told(verdict: Verdict) -> tuple[Word, Reason | None, Phase | None]:
+    """What was said of a host, to be compared with what is expected.
+
+    The few bytes of a cut answer unfold to its first frame or not quite, as the nonce of the visit has it:
+    to tell the one from the other is a matter of other tests.
+    """
+    if (verdict.reason, verdict.phase) == (Reason.REMOTE, Phase.TRANSFER):
+        return verdict.word, Reason.PARTIAL, None
+    return verdict.word, verdict.reason, verdict.phase
 
 
 def _hundred(number: int) -> Iterator[HostDescription]:

@@ -21,7 +21,7 @@ from fleet.model.host import Host
 from fleet.model.report import HostResult
 from fleet.model.words import Phase, Reason
 from fleet.packs.load import load_pack
-from tests.lab.estate import estate, listening
+from tests.lab.estate import estate, listening, told
 from tests.lab.soak import Watched, overshoot_s, watch
 
 HOSTS = 100
@@ -46,9 +46,7 @@ def run(inventory: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 
 def test_each_host_has_its_row_with_the_right_word(run: Watched) -> None:
-    found = {
-        one.host.name: (one.verdict.word, one.verdict.reason, one.verdict.phase) for one in run.report.results
-    }
+    found = {one.host.name: told(one.verdict) for one in run.report.results}
     assert found == {
         one.name: (one.expect.verdict, one.expect.reason, one.expect.phase) for one in estate(HOSTS)
     }
