@@ -113,7 +113,14 @@ async def _read_until(read: Callable[[int], Awaitable[bytes]], mark: bytes) -> _
     return _Talk(found=True, before=before, after=after)
 
 
+def as_text(said: bytes) -> str:
+    """What a host said, for a message; bytes that are no text in any encoding are not quoted."""
+    text = said.decode("utf-8", "replace").strip()
+    strange = sum(char == "\ufffd" or not (char.isprintable() or char.isspace()) for char in text)
+    return "bytes that are no text" if strange * 4 > len(text) else text
+
+
 def _last_line(said: bytes) -> str:
-    lines = said.decode("utf-8", "replace").strip().splitlines()
+    lines = as_text(said).splitlines()
     line = _COMMAND_LINE.sub("the visit", (lines or ["it said nothing"])[-1])[:4096]
     return "".join(char if char.isprintable() else " " for char in line)

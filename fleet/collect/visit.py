@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from fleet.collect.become import become_root
+from fleet.collect.become import as_text, become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
     Header,
@@ -222,7 +222,7 @@ async def _drain(process: Process) -> bytes:
 def _shown(said: bytes) -> str:
     """The last lines, whole: a secret is not to lose what names it before it is masked."""
     kept: list[str] = []
-    for line in reversed(said.decode("utf-8", "replace").strip().split("\n")):
+    for line in reversed(as_text(said).split("\n")):
         if kept and sum(map(len, kept)) + len(line) > _MAX_SHOWN_CHARS:
             break
         kept.insert(0, line)

@@ -104,6 +104,12 @@ async def test_what_sudo_says_is_told() -> None:
         await talk(sudo, PasswordGuard(), "secret")
 
 
+async def test_bytes_that_mean_nothing_are_not_quoted() -> None:
+    sudo = Sudo(prompts=0, accepts=False, prints=bytes(range(128, 256)) + b"words")
+    with pytest.raises(RemoteError, match=r"start the visit: bytes that are no text$"):
+        await talk(sudo, PasswordGuard(), "secret")
+
+
 async def test_a_login_that_runs_something_else_lacks_no_privilege() -> None:
     sudo = Sudo(prompts=0, accepts=False, prints=b"\x1bThis account is\ncurrently \xff not available.\n")
     with pytest.raises(RemoteError, match=r"start the visit: currently \ufffd not available\.$"):
