@@ -31,7 +31,7 @@ def sample_output() -> str:
 
 
 def shortened(summary: str) -> str:
-    """The first causes, the first reasons why hosts were not observed, how many more there are, the counts."""
+    """The first causes, the first reasons why hosts were not observed, how many more there are, counts."""
     *blocks, counts = summary.split("\n\n")
     gaps = [block for block in blocks if block.startswith("not observed")]
     causes = blocks[: len(blocks) - len(gaps)]
