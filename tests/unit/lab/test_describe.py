@@ -84,12 +84,9 @@ def test_what_is_expected_of_a_host() -> None:
 
 
 def test_half_of_the_demo_is_well() -> None:
-    assert Counter(host.expect.verdict for host in load_demo()) == {
-        Word.HEALTHY: 24,
-        Word.FAILING: 8,
-        Word.DEGRADED: 1,
-        Word.NOT_OBSERVED: 15,
-    }
+    words = Counter(host.expect.verdict for host in load_demo())
+    assert words[Word.HEALTHY] * 2 == words.total()
+    assert set(words) == set(Word)
 
 
 # One code of each kind there is in the agent's list, and the rules of its nine known messages.
