@@ -22,20 +22,32 @@ class JsonWriter:
 
     def files(self, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
         """The one file, UTF-8, indented, ending with a newline."""
-        yield "report.json", (render_json(report),)
+        yield "report.json", _pieces(report)
 
 
 def render_json(report: RunReport) -> str:
     """The report as JSON text with schema ``fleet.report/1``; host text in it is cleaned."""
-    document = {
+    return "".join(_pieces(report))
+
+
+def _pieces(report: RunReport) -> Iterator[str]:
+    """The text host by host: as one document, ten thousand hosts take more memory than their whole run."""
+    head = {
         "schema": SCHEMA,
         "run": _run(report.run),
         "counts": _counts(report),
         "causes": [_cause(group) for group in cause_groups(report)],
         "not_observed": [_gap(group) for group in gap_groups(report)],
-        "hosts": [_host(result) for result in report.results],
     }
-    return json.dumps(_cleaned(document), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    yield _text(head).removesuffix("\n}") + ',\n "hosts": ['
+    for number, result in enumerate(report.results):
+        # No string of JSON holds a line break: those that are there are between its values.
+        yield (",\n  " if number else "\n  ") + _text(_host(result)).replace("\n", "\n  ")
+    yield "\n ]\n}\n" if report.results else "]\n}\n"
+
+
+def _text(value: object) -> str:
+    return json.dumps(_cleaned(value), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def _cleaned(value: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,3 +51,26 @@ def test_no_number_gets_into_a_report_that_json_has_not(number: float) -> None:
         replace(result, duration_s=number)
     with pytest.raises(ValueError, match="seconds is"):
         Timing(phase=Phase.EXEC, seconds=number)
+
+
+@pytest.mark.parametrize("hosts", [0, 1, 38])
+def test_its_pieces_make_one_document(hosts: int) -> None:
+    report = varied_report()
+    text = render_json(replace(report, results=report.results[:hosts]))
+    assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=1) + "\n"
+
+
+def test_more_hosts_take_no_more_memory() -> None:
+    few, many = (_peak_bytes(hosts) for hosts in (100, 1000))
+    assert many < 2 * few
+
+
+def _peak_bytes(hosts: int) -> int:
+    report = make_report([make_result(f"host{number}", Word.HEALTHY, SUCCEEDED) for number in range(hosts)])
+    tracemalloc.start()
+    for _, pieces in JsonWriter().files(report):
+        for _ in pieces:
+            pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
