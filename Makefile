@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check sample lock clean
+.PHONY: demo test check soak sample lock clean
 
 demo: .venv/ready
 	$(BIN)/fleet demo
@@ -15,6 +15,10 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Ten thousand simulated hosts, for ten minutes; prints one table. See docs/soak.md.
+soak: .venv/ready
+	$(BIN)/python -m tests.lab.soak 1000 10000
 
 # Installed with hashes; the build back end comes from the lock too, so nothing unpinned is fetched. Compiled here:
 # where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start would compile the libraries anew.

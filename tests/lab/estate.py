@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,4 +148,6 @@ def _serve(pipe: Connection, count: int, folder: Path) -> None:
             await closed.wait()
             asyncio.get_running_loop().remove_reader(pipe.fileno())
 
+    # What it says of a client that left in the middle of an endless answer.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     asyncio.run(serve())

@@ -21,7 +21,7 @@ from pathlib import Path
 from fleet.model.report import HostResult, RunReport
 from fleet.model.words import Phase, Reason, Word
 from fleet.storage import open_existing
-from tests.lab.estate import listening
+from tests.lab.estate import estate, listening, told
 
 CONNECT_S, HOST_S = 5, 15
 _DONE = re.compile(rb" INFO \S+: (?:HEALTHY|DEGRADED|FAILING|NOT_OBSERVED)\b")
@@ -134,6 +134,8 @@ def _row(count: int) -> str:
     silent = [one for one in run.report.results if one.verdict.reason is Reason.DEADLINE]
     lag_s = max(overshoot_s(one, CONNECT_S, HOST_S) for one in silent)
     words = ", ".join(f"{run.report.count(word)} {word}" for word in Word)
+    expected = {one.name: (one.expect.verdict, one.expect.reason, one.expect.phase) for one in estate(count)}
+    wrong = sum(told(one.verdict) != expected[one.host.name] for one in run.report.results)
     cells = (
         f"{count}",
         f"{run.seconds:.0f}",
@@ -143,6 +145,7 @@ def _row(count: int) -> str:
         f"{run.peak_bytes / 1e6:.0f}",
         f"{max(one.files for one in run.samples)}",
         f"{lag_s * 1000:.0f}",
+        f"{wrong}",
         f"{words}; exit code {run.code}",
     )
     return f"| {' | '.join(cells)} |"
@@ -159,6 +162,7 @@ _HEADING = (
     "peak",
     "open files",
     "late ms",
+    "not as expected",
     "rows",
 )
 
