@@ -15,8 +15,9 @@ import asyncssh
 
 from fleet.lab.describe import Fault
 
-CUT_AFTER_BYTES = 200
-"""How much of an answer a host sends before its connection ends, or before it says no more."""
+CUT_AFTER_BYTES = 110
+"""How much of an answer a host sends before its connection ends, or before it says no more: its header, and
+too little of the rest to read a word."""
 SLOW_BYTES, SLOW_EVERY_S = 16, 0.25
 """What a slow host sends at a time, and how often."""
 BOMB_BYTES = 1 << 30
@@ -54,7 +55,8 @@ class NoAnswer:
         # Not select(2), which knows no descriptor above 1023.
         poll = select.poll()
         poll.register(filler, select.POLLOUT)
-        return bool(poll.poll(50))
+        # On loopback a connection is made before connect(2) returns, or not at all.
+        return bool(poll.poll(5))
 
     def close(self) -> None:
         """Let go of the queue."""

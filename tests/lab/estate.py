@@ -87,7 +87,7 @@ OF_A_HUNDRED = (
     (1, _broken("changed-key", Fault.WRONG_HOST_KEY, Reason.IDENTITY, Phase.HANDSHAKE)),
     (1, _REFUSED),
     (1, _broken("endless", Fault.ENDLESS_OUTPUT, Reason.REMOTE, Phase.EXEC, Become.READS)),
-    (1, _broken("cut", Fault.CUT_OUTPUT, Reason.PARTIAL, None)),
+    (1, _broken("cut", Fault.CUT_OUTPUT, Reason.REMOTE, Phase.TRANSFER)),
     (63, WELL),
     (6, _DOWN),
     (4, _GONE),
@@ -103,13 +103,7 @@ def estate(count: int) -> tuple[HostDescription, ...]:
 
 
 def told(verdict: Verdict) -> tuple[Word, Reason | None, Phase | None]:
-    """What was said of a host, to be compared with what is expected.
-
-    The few bytes of a cut answer unfold to its first frame or not quite, as the nonce of the visit has it:
-    to tell the one from the other is a matter of other tests.
-    """
-    if (verdict.reason, verdict.phase) == (Reason.REMOTE, Phase.TRANSFER):
-        return verdict.word, Reason.PARTIAL, None
+    """What was said of a host, to be compared with what is expected."""
     return verdict.word, verdict.reason, verdict.phase
 
 

@@ -57,6 +57,8 @@ def plain(text: str, folder: str) -> str:
         (r"\d{8}T\d{6}-[0-9a-f]{8}", "RUN"),
         (r"SHA256:\S+", "KEY"),
         (r"\d+\.\d s\b", "TIME"),
+        (r"(?<=expires_in_s = )-?\d+", "SECONDS"),
+        (r"(?<=127\.0\.0\.1 port )\d+", "PORT"),
     ):
         text = re.sub(pattern, word, text)
     return text

