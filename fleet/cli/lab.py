@@ -13,17 +13,23 @@ from pathlib import Path
 import click
 
 from fleet.cli.options import Folder
+from fleet.collect.deadlines import Limits
 from fleet.errors import SettingsError
 from fleet.lab.canned import copies
 from fleet.lab.describe import HostDescription, load_demo, load_descriptions
-from fleet.lab.kept import Line, end, holder, keep, kept_lines, lines
+from fleet.lab.kept import LOG_FILE, Line, end, holder, keep, kept_lines, lines, require_free
 from fleet.lab.servers import Lab
 from fleet.model.words import ExitCode
 from fleet.report.files import make_folder
+from fleet.report.groups import count_hosts
 
 DEFAULT_FOLDER = Path("reports/out/lab")
+LIMITS = Limits(connect_s=4.0, host_s=30.0)
+"""What a visit to simulated hosts may take: some are silent; one whose azcmagent hangs ends before."""
+
+# One that it listens on, one of its connection; the pipes of the shells that run at once come from the rest.
+_FILES_PER_HOST = 2
 _SPARE_FILES = 256
-_LOG = "lab.log"
 
 FOLDER = click.option(
     "--folder",
@@ -67,6 +73,7 @@ def up(hosts: Path | None, folder: Path, copies: int | None, foreground: bool) -
       fleet lab up --copies 2000
     """
     descriptions = _described(hosts, copies)
+    _allow_files(len(descriptions))
     _make(folder)
     if foreground:
         asyncio.run(keep(descriptions, folder, is_canned=copies is not None, on_up=_tell))
@@ -93,13 +100,14 @@ def down(folder: Path) -> None:
 @FOLDER
 def list_(hosts: Path | None, folder: Path) -> None:
     """List the hosts that are up, else those that `fleet lab up` would start, and what is wrong with each.
+    With --hosts, list those of that folder.
 
     \b
     Example:
       fleet lab list
     """
-    process = holder(folder)
-    for row in _table(tuple(kept_lines(folder) if process else lines(_described(hosts, None)))):
+    process = holder(folder) if hosts is None else None
+    for row in _table(tuple(kept_lines(folder) if process else lines(described(hosts)))):
         click.echo(row)
     click.echo(
         f"up in {folder}, process {process}" if process else "not up; `fleet lab up` starts them", err=True
@@ -116,20 +124,23 @@ def described(hosts: Path | None) -> tuple[HostDescription, ...]:
 
 def _described(hosts: Path | None, number: int | None) -> tuple[HostDescription, ...]:
     found = described(hosts)
-    if number is None:
-        return found
+    return found if number is None else tuple(copies(found, number))
+
+
+def _allow_files(hosts: int) -> None:
+    """As many open files as the hosts may need. Raises SettingsError when that many are not allowed."""
+    needed = hosts * _FILES_PER_HOST + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Each host listens, and while it is visited has a connection.
-    if hard != resource.RLIM_INFINITY and 2 * number + _SPARE_FILES > hard:
-        fits = (hard - _SPARE_FILES) // 2
+    if hard != resource.RLIM_INFINITY and needed > hard:
         raise SettingsError(
-            f"--copies: this process may open {hard} files (ulimit -n), enough for {fits} hosts"
+            f"{count_hosts(hosts)} need {needed} open files, and this process may have {hard} (ulimit -n)"
         )
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * number + _SPARE_FILES), hard))
-    return tuple(copies(found, number))
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _make(folder: Path) -> None:
+    require_free(folder)
     try:
         make_folder(folder)
     except OSError as error:
@@ -137,13 +148,24 @@ def _make(folder: Path) -> None:
 
 
 def _tell(running: Lab) -> None:
-    click.echo(f"{len(running.descriptions)} simulated hosts are up; visit them with")
-    click.echo(f"  fleet collect {shlex.quote(str(running.inventory))}")
+    db = f"sqlite:///{running.folder / 'fleet.db'}"
+    limits = ("--connect-timeout", f"{LIMITS.connect_s:g}", "--host-timeout", f"{LIMITS.host_s:g}")
+    number = len(running.descriptions)
+    click.echo(
+        f"{number} simulated {'host is' if number == 1 else 'hosts are'} up; visit with\n"
+        f"  {shlex.join(('fleet', 'collect', str(running.inventory), '--db', db, *limits))}\n"
+        "Ctrl-C ends them"
+    )
+
+
+def _words(verb: str, folder: Path) -> str:
+    elsewhere = ("--folder", str(folder)) if folder != DEFAULT_FOLDER else ()
+    return shlex.join(("fleet", "lab", verb, *elsewhere))
 
 
 def _leave_running(folder: Path, words: Sequence[str]) -> int:
     """Start a process that outlives this one, and wait until its hosts are up or it has failed."""
-    log = folder / _LOG
+    log = folder / LOG_FILE
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "fleet", "lab", "up", "--foreground", *words],
@@ -157,7 +179,9 @@ def _leave_running(folder: Path, words: Sequence[str]) -> int:
     said = [process.stdout.readline() for _ in range(2)]
     if said[-1]:
         click.echo("".join(said), nl=False)
-        click.echo("`fleet lab list` says what is wrong with each, `fleet lab down` ends them")
+        click.echo(
+            f"`{_words('list', folder)}` says what is wrong with each, `{_words('down', folder)}` ends them"
+        )
         return ExitCode.OK
     click.echo(log.read_text(), err=True, nl=False)
     return process.wait()

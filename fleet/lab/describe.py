@@ -17,6 +17,7 @@ from fleet.errors import Mistake, OperatorError
 from fleet.model.words import Become, Phase, Reason, Word
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
+_NO_INSTANT = re.compile(rb"\{[td]-(?!\d+\})[^}\s]{0,20}\}")
 _BINARY = "tag:yaml.org,2002:binary"
 _W = TypeVar("_W", bound=StrEnum)
 
@@ -28,6 +29,7 @@ LOG_PATHS = {
     "gc_ext": "/var/lib/GuestConfig/ext_mgr_logs/gc_ext.log",
     "install": "/var/log/dpkg.log",
 }
+MAX_LOG_BYTES = 1 << 30
 UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
 
 
@@ -166,13 +168,33 @@ def load_demo() -> tuple[HostDescription, ...]:
 
 
 def load_descriptions(folder: Path) -> tuple[HostDescription, ...]:
-    """Every ``*.yaml`` of a folder, by name. Raises DescriptionError."""
-    return tuple(load_description(path) for path in sorted(folder.glob("*.yaml")))
+    """Every ``*.yaml`` of a folder, by name. Raises DescriptionError with the mistakes of all of them."""
+    found: dict[str, HostDescription] = {}
+    mistakes: list[Mistake] = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            host = load_description(path)
+        except DescriptionError as error:
+            mistakes += error.mistakes
+            continue
+        if host.name in found:
+            mistakes.append(
+                Mistake(path=str(path), line=0, text=f"another file has a host {host.name!r}, too")
+            )
+        found[host.name] = host
+    if mistakes:
+        raise DescriptionError(mistakes)
+    return tuple(found.values())
 
 
 def load_description(path: Path) -> HostDescription:
     """One file. Raises DescriptionError with every mistake in it."""
-    return parse_description(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise DescriptionError([Mistake(path=str(path), line=0, text=f"cannot be read: {why}")]) from error
+    return parse_description(text, str(path))
 
 
 def parse_description(text: str, path: str) -> HostDescription:
@@ -183,6 +205,8 @@ def parse_description(text: str, path: str) -> HostDescription:
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 0
         raise DescriptionError([Mistake(path=path, line=line, text=exc.problem or "not YAML")]) from exc
+    if root is None:
+        raise DescriptionError([Mistake(path=path, line=1, text="it is empty: no host is described")])
     description = _host(reader, root)
     if reader.mistakes:
         raise DescriptionError(reader.mistakes)
@@ -263,7 +287,7 @@ class _Reader:
         return tuple((key, self.text(value)) for key, value in self.fields(node, allowed).items())
 
 
-def _host(reader: _Reader, root: yaml.Node | None) -> HostDescription:
+def _host(reader: _Reader, root: yaml.Node) -> HostDescription:
     readers: dict[str, Callable[[yaml.Node], object]] = {
         "name": reader.text,
         "summary": reader.text,
@@ -288,8 +312,12 @@ def _host(reader: _Reader, root: yaml.Node | None) -> HostDescription:
     values = {key: readers[key](node) for key, node in found.items() if key in readers}
     if "name" in found and not _NAME.match(str(values["name"])):
         reader.wrong(found["name"], "a name is letters, digits, '.' and '-'")
-    if idle := dict(values.get("repeat", ())).keys() - dict(values.get("logs", ())).keys():  # type: ignore[call-overload]
-        reader.wrong(found["repeat"], f"no log to repeat: {', '.join(sorted(idle))}")
+    sizes = dict(values.get("logs", ()))  # type: ignore[call-overload]
+    for name, times in values.get("repeat", ()):  # type: ignore[attr-defined]
+        if name not in sizes:
+            reader.wrong(found["repeat"], f"no log {name!r} to repeat")
+        elif len(sizes[name]) * times > MAX_LOG_BYTES:
+            reader.wrong(found["repeat"], f"{name!r} would be larger than {MAX_LOG_BYTES >> 20} MiB")
     blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
     return HostDescription(**(blank | values))  # type: ignore[arg-type]
 
@@ -310,7 +338,14 @@ def _agent(reader: _Reader, node: yaml.Node) -> Agent:
 
 
 def _logs(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
-    return tuple((name, reader.content(value)) for name, value in reader.fields(node, LOG_PATHS).items())
+    logs = tuple(
+        (name, value, reader.content(value)) for name, value in reader.fields(node, LOG_PATHS).items()
+    )
+    for _, value, text in logs:
+        if broken := _NO_INSTANT.search(text):
+            shown = broken[0].decode("utf-8", "replace")
+            reader.wrong(value, f"{shown} is no instant; one is {{t-SECONDS}} or {{d-SECONDS}}")
+    return tuple((name, text) for name, _, text in logs)
 
 
 def _repeat(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, int], ...]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 import select
 import socket
+import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from fleet.lab.describe import Fault
 CUT_AFTER_BYTES = 110
 """How much of an answer a host sends before its connection ends, or before it says no more: its header, and
 too little of the rest to read a word."""
-SLOW_BYTES, SLOW_EVERY_S = 16, 0.25
+SLOW_BYTES, SLOW_EVERY_S = 4, 0.25
 """What a slow host sends at a time, and how often."""
 BOMB_BYTES = 1 << 30
 """What a zip bomb unfolds to, from about a megabyte."""
@@ -159,7 +160,7 @@ async def write_bomb(client: Client) -> None:
     """Begin an honest answer, whose compressed rest unfolds to a gigabyte."""
     command = client.command or ""
     words = [match[1] for match in (_READY.search(command),) if match]
-    words += [f"\n{match[1]} FLEET1 gzip 1700000000" for match in (_NONCE.search(command),) if match]
+    words += [f"\n{match[1]} FLEET1 gzip {int(time.time())}" for match in (_NONCE.search(command),) if match]
     # Behind a full flush (RFC 1951) nothing refers back, so one compressed block can be sent again and again.
     engine = zlib.compressobj(9, zlib.DEFLATED, 31)
     first, again = (engine.compress(bytes(_BLOCK_BYTES)) + engine.flush(zlib.Z_FULL_FLUSH) for _ in range(2))

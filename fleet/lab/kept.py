@@ -18,6 +18,8 @@ from fleet.lab.servers import Lab, start_lab
 
 HOLDER_FILE = "lab.pid"
 HOSTS_FILE = "hosts.json"
+LOG_FILE = "lab.log"
+"""What the process that keeps a lab up in the background says on stderr."""
 _MODE = 0o600
 
 
@@ -61,7 +63,7 @@ async def keep(
     """Start the lab, say so, and keep it up until SIGINT, SIGTERM or SIGHUP. ``folder`` is there.
 
     Raises:
-        SettingsError: another process keeps one up in this folder.
+        SettingsError: another process keeps one up in this folder, or it has files that no lab made.
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -75,7 +77,15 @@ async def keep(
         await ended.wait()
 
 
+def require_free(folder: Path) -> None:
+    """Raises SettingsError where a lab would write over files that none has made."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names - {LOG_FILE} and HOLDER_FILE not in names:
+        raise SettingsError(f"{folder} has files that no lab made; give a new or an empty folder")
+
+
 def _hold(folder: Path) -> None:
+    require_free(folder)
     descriptor = os.open(folder / HOLDER_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 
 from fleet.lab.kept import holder
 
+ROOT = Path(__file__).parents[2]
 HOST = """\
 name: {0}
 summary: What {0} has.
@@ -46,7 +49,12 @@ def up(hosts: Path, tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "my lab"
     done = fleet("lab", "up", "--hosts", hosts, "--folder", folder, "--copies", 3)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("3 simulated hosts are up; visit them with\n  fleet collect '")
+    told, command, hint = done.stdout.splitlines()
+    assert told == "3 simulated hosts are up; visit with"
+    assert command.startswith(
+        f"  fleet collect '{folder}/inventory.yaml' --db 'sqlite:///{folder}/fleet.db' --c"
+    )
+    assert f"`fleet lab down --folder '{folder}'` ends them" in hint
     yield folder
     fleet("lab", "down", "--folder", folder)
 
@@ -74,7 +82,7 @@ def test_the_list_says_where_each_is_and_what_is_wrong(up: Path, hosts: Path) ->
     assert all(row[1].isdigit() for row in rows)
     assert rows[1][2].split("  ") == ["FAILING, agent-not-installed", "What two has."]
     assert done.stderr == f"up in {up}, process {holder(up)}\n"
-    elsewhere = fleet("lab", "list", "--folder", hosts, "--hosts", hosts)
+    elsewhere = fleet("lab", "list", "--folder", up, "--hosts", hosts)
     assert [line.split()[:2] for line in elsewhere.stdout.splitlines()[1:]] == [["one", "-"], ["two", "-"]]
     assert elsewhere.stderr == "not up; `fleet lab up` starts them\n"
 
@@ -83,6 +91,52 @@ def test_one_folder_has_one_lab(up: Path, hosts: Path) -> None:
     done = fleet("lab", "up", "--hosts", hosts, "--folder", up)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"fleet: a lab is up in {up} already (process {holder(up)})\n"
+
+
+def test_files_that_no_lab_made_are_left_alone(hosts: Path, tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text("mine")
+    done = fleet("lab", "up", "--hosts", hosts, "--folder", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"fleet: {tmp_path} has files that no lab made; give a new or an empty folder\n"
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("inventory.yaml", "mine")]
+
+
+def test_more_hosts_than_open_files_are_told_with_both_numbers(hosts: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "fleet",
+        "lab",
+        "up",
+        "--hosts",
+        str(hosts),
+        "--folder",
+        str(tmp_path / "lab"),
+    ]
+    done = subprocess.run(
+        [*words, "--copies", "500"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)),
+    )
+    assert done.returncode == 2
+    assert "500 hosts need 1256 open files, and this process may have 300 (ulimit -n)" in done.stderr
+
+
+def test_the_pages_example_is_a_host_and_gets_what_it_expects(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/lab.md").read_text(), re.DOTALL)
+    (tmp_path / "hosts").mkdir()
+    (tmp_path / "hosts/db07.yaml").write_text(text)
+    (tmp_path / "hosts/none.yaml").write_text(
+        HOST.format("none").replace("FAILING, rule: agent-not-installed", "HEALTHY")
+        + "agent: {absent: true}\n"
+    )
+    done = fleet("demo", "--hosts", tmp_path / "hosts", "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    surprises = [line for line in done.stdout.splitlines() if "its description expects" in line]
+    assert surprises == ["none is FAILING, agent-not-installed, and its description expects HEALTHY"]
+    assert "fleet show db07 --db " in done.stdout
 
 
 def test_one_that_was_killed_is_down_and_can_be_started_again(up: Path, hosts: Path) -> None:

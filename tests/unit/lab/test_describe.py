@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from fleet.lab.describe import DescriptionError, Fault, UnitState, load_demo, parse_description
+from fleet.lab.describe import (
+    DescriptionError,
+    Fault,
+    UnitState,
+    load_demo,
+    load_descriptions,
+    parse_description,
+)
 from fleet.model.words import Become, Phase, Reason, Word
 
 BARE = "name: one\nsummary: a host\ngroup: some\nexpect: {verdict: HEALTHY}\n"
@@ -71,8 +79,40 @@ def test_what_cannot_be_a_log_is_a_mistake() -> None:
         (5, "expected base64"),
         (5, "unknown key 'other'"),
         (6, "expected a whole number, not 'some'"),
-        (6, "no log to repeat: gc_ext"),
+        (6, "no log 'gc_ext' to repeat"),
     }
+
+
+@pytest.mark.parametrize(
+    ("more", "line", "told"),
+    [
+        (
+            "logs:\n  himds: 'time={t-60} {t-x}'\n",
+            6,
+            "{t-x} is no instant; one is {t-SECONDS} or {d-SECONDS}",
+        ),
+        ("logs: {himds: hello}\nrepeat: {himds: 999999999}\n", 6, "'himds' would be larger than 1024 MiB"),
+    ],
+)
+def test_a_log_that_could_not_be_meant(more: str, line: int, told: str) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        parse_description(BARE + more, "one.yaml")
+    assert [(mistake.line, mistake.text) for mistake in caught.value.mistakes] == [(line, told)]
+
+
+def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    for name, text in (("a", BARE), ("b", BARE), ("c", ""), ("d", BARE + "more: x\n")):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    (tmp_path / "e.yaml").write_bytes(b"\xff")
+    with pytest.raises(DescriptionError) as caught:
+        load_descriptions(tmp_path)
+    told = [(Path(mistake.path).stem, mistake.text.split(";")[0]) for mistake in caught.value.mistakes]
+    assert told == [
+        ("b", "another file has a host 'one', too"),
+        ("c", "it is empty: no host is described"),
+        ("d", "unknown key 'more'"),
+        ("e", "cannot be read: it is not UTF-8"),
+    ]
 
 
 def test_what_is_expected_of_a_host() -> None:
