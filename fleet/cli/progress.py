@@ -44,8 +44,13 @@ def _line(state: RunState, spent_s: float) -> Text:
     for word in Word:
         text.append(f"{word.value.lower().replace('_', ' ')} {state.counts[word]}  ", style=_STYLES[word])
     text.append(f"{rate:.1f}/s")
-    if rate and state.done < state.selected:
-        text.append(f"  about {(state.selected - state.done) / rate:.0f} s left")
+    left = state.selected - state.done
+    if 0 < left <= len(state.in_flight):
+        # How long these take says nothing of the last: it is they that are slow.
+        names = sorted(state.in_flight)
+        text.append(f"  waiting for {', '.join(names[:OLDEST])}{', …' if len(names) > OLDEST else ''}")
+    elif rate and left:
+        text.append(f"  about {left / rate:.0f} s left")
     return text
 
 

@@ -18,6 +18,7 @@ from fleet.report.text import clean
 MAX_MESSAGES = 5
 MAX_PRINTED = 3
 MAX_FOLDED = 1000
+_FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class CauseGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapGroup:
-    """Hosts that were not observed for one reason. ``message`` has HOST and ADDRESS where hosts differ."""
+    """Hosts that were not observed for one reason. ``message`` has HOST, ADDRESS, KEY where hosts differ."""
 
     reason: Reason
     phase: Phase | None
@@ -150,7 +151,7 @@ def _general(message: str, result: HostResult) -> str:
     """The message without what only this host can say, so that equal troubles fall together."""
     for own, word in ((result.host.address, "ADDRESS"), (result.host.name, "HOST")):
         message = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w-]|\.\w)", word, message)
-    return message
+    return _FINGERPRINT.sub("KEY", message)
 
 
 def default_action(reason: Reason) -> str:

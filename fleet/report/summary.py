@@ -22,7 +22,7 @@ def render_summary(report: RunReport, *, width: int = 100) -> str:
     blocks = [wrap(headline(report), width)] if headline(report) else []
     blocks += [_cause(group, width) for group in cause_groups(report)]
     blocks += [_gap(group, width) for group in gap_groups(report)]
-    blocks.append([*_warnings(report.run, width), *_counts(report), _run(report.run)])
+    blocks.append([*_warnings(report.run, width), *_counts(report, width), _run(report.run)])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -69,13 +69,17 @@ def _warnings(run: Run, width: int) -> Iterator[str]:
         yield from wrap(f"note: {warning}", width, "", "      ")
 
 
-def _counts(report: RunReport) -> Iterator[str]:
+def _counts(report: RunReport, width: int) -> Iterator[str]:
     words = (Word.HEALTHY, Word.FAILING, Word.DEGRADED, Word.NOT_OBSERVED)
     counts = ", ".join(f"{report.count(word)} {word.lower().replace('_', ' ')}" for word in words)
     yield f"{count_hosts(len(report.results))}: {counts}"
-    partial = sum(result.verdict.observed is Observed.PARTIAL for result in report.results)
+    partial = [
+        clean(result.host.name) for result in report.results if result.verdict.observed is Observed.PARTIAL
+    ]
     if partial:
-        yield f"{count_hosts(partial)} observed in part only"
+        yield from wrap(
+            f"{count_hosts(len(partial))} observed in part only: {fold_hosts(partial)}", width, "", "  "
+        )
 
 
 def _run(run: Run) -> str:
