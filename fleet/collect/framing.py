@@ -144,14 +144,15 @@ def deflate(data: bytes) -> bytes:
     return engine.compress(data) + engine.flush()
 
 
-def split_sections(plain: bytes, nonce: str) -> tuple[Section, ...]:
-    """The answer at its frame lines; the first section is what came before any of them."""
+def split_sections(plain: bytes, nonce: str, most: int) -> tuple[Section, ...]:
+    """The answer at its frame lines; the first section is what came before any of them. The last of ``most`` is
+    all the rest: each costs the masker a pass."""
     mark = _mark(nonce)
     end = _find(plain, mark, 0)
     found = [Section(line=b"", data=plain[:end], size=end)]
     while end < len(plain):
         start = end + len(mark)
-        end = _find(plain, mark, start)
+        end = _find(plain, mark, start) if len(found) + 1 < most else len(plain)
         line_end = plain.find(b"\n", start, end) + 1 or end
         # Each byte is copied once: an answer has a megabyte of log and more.
         data = plain[line_end:end]

@@ -43,6 +43,12 @@ class Plan:
         """No honest answer is larger: each item has its bound, and so have its frames and its stderr."""
         return sum(item.max_bytes + _AROUND_BYTES for item in self.items) + _AROUND_BYTES
 
+    @property
+    def max_sections(self) -> int:
+        """No honest answer has more: each item begins and ends, or is skipped, and the visit is done. What comes
+        before the first frame line is a section, too."""
+        return 2 * len(self.items) + 2
+
     def command(self, become: Become, *, nonce: str, run_id: str, prompt: str = "", ready: str = "") -> str:
         """The one command line of a visit, of words that sh, csh, fish and rbash read alike.
 

@@ -222,11 +222,13 @@ async def _drain(process: Process) -> bytes:
 def _shown(said: bytes) -> str:
     """The last lines, whole: a secret is not to lose what names it before it is masked."""
     kept: list[str] = []
+    room = _MAX_SHOWN_CHARS
     for line in reversed(as_text(said).split("\n")):
-        if kept and sum(map(len, kept)) + len(line) > _MAX_SHOWN_CHARS:
+        room -= len(line) + 1
+        if kept and room < 0:
             break
-        kept.insert(0, line)
-    text = "\n".join(kept)[:_MAX_WORDS_CHARS]
+        kept.append(line)
+    text = "\n".join(reversed(kept))[:_MAX_WORDS_CHARS]
     return "".join(char if char.isprintable() else " " for char in text) or "it said nothing"
 
 
@@ -240,7 +242,7 @@ def open_answer(
         trouble = Failure(reason=Reason.REMOTE, phase=Phase.TRANSFER, message=_TOO_LARGE)
         visit = replace(visit, failure=trouble)
     items = {item.name: item for item in plan.items}
-    sections = split_sections(plain.data, answer.nonce)
+    sections = split_sections(plain.data, answer.nonce, plan.max_sections)
     masked = tuple(mask_sections(sections, items, mask))
     frames = parse_frames(masked, items)
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.

@@ -42,7 +42,7 @@ def frames(*lines: bytes) -> bytes:
 def parse(
     plain: bytes, items: Mapping[str, Item] = ITEMS, mask: Callable[[bytes], bytes] = lambda data: data
 ) -> Frames:
-    return parse_frames(list(mask_sections(split_sections(plain, NONCE), items, mask)), items)
+    return parse_frames(list(mask_sections(split_sections(plain, NONCE, 99), items, mask)), items)
 
 
 def test_a_whole_answer() -> None:
@@ -102,7 +102,7 @@ def test_a_mask_does_not_change_whether_it_was_cut() -> None:
     ],
 )
 def test_a_frame_line_that_the_script_never_wrote_is_masked(line: bytes) -> None:
-    sections = split_sections(frames(b"begin log root\na", line + b"\n"), NONCE)
+    sections = split_sections(frames(b"begin log root\na", line + b"\n"), NONCE, 99)
     masked = mask_sections(sections, ITEMS, lambda data: data.replace(b"sesame", b"<masked>"))
     assert b"sesame" not in join_sections(masked, NONCE)
 
@@ -116,6 +116,14 @@ def test_gzip_is_whole_only_without_hidden_corners() -> None:
         assert (opened.data, opened.is_whole) == (b"text", False)
     assert not open_gzip(packed, 3).is_whole
     assert reheaded(packed[:4] + b"time" + packed[8:]) == packed
+
+
+def test_more_frame_lines_than_a_visit_has_are_one_section() -> None:
+    plain = b"before" + frames(*([b"skip log hung\n"] * 5))
+    sections = split_sections(plain, NONCE, 3)
+    assert [section.line for section in sections] == [b"", b"skip log hung\n", b"skip log hung\n"]
+    assert sections[-1].data.count(NONCE.encode()) == 3
+    assert join_sections(sections, NONCE) == plain
 
 
 def test_a_log_cannot_fake_a_frame() -> None:
@@ -180,7 +188,7 @@ def test_a_key_that_is_cut_hides_nothing_behind_it() -> None:
 
 
 def test_what_holds_no_secret_is_the_same_object() -> None:
-    sections = split_sections(frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n"), NONCE)
+    sections = split_sections(frames(b"begin log root\nabc", b"end log 0\n", b"done 1\n"), NONCE, 99)
     for new, old in zip(mask_sections(sections, ITEMS, Masker(b"k" * 32).mask), sections, strict=True):
         assert new is old
 
@@ -211,7 +219,7 @@ def test_damage_keeps_what_came_before() -> None:
 @given(st.binary(max_size=400))
 def test_any_bytes_make_frames(data: bytes) -> None:
     parse(data)
-    assert join_sections(split_sections(data, NONCE), NONCE) == data
+    assert join_sections(split_sections(data, NONCE, 99), NONCE) == data
     find_header(data, NONCE)
     inflate(data, 1000)
 
@@ -226,7 +234,7 @@ def test_any_bytes_make_frames(data: bytes) -> None:
 def test_any_order_of_frames(lines: list[bytes]) -> None:
     plain = frames(*lines)
     parse(plain)
-    assert join_sections(split_sections(plain, NONCE), NONCE) == plain
+    assert join_sections(split_sections(plain, NONCE, 99), NONCE) == plain
 
 
 @given(st.binary(max_size=300))

@@ -58,7 +58,7 @@ def visit(shell: list[str], *items: Item) -> Frames:
     header = find_header(out, NONCE)
     assert header is not None
     plain = inflate(out[header.end :], 1 << 20) if header.is_gzip else out[header.end :]
-    return parse_frames(split_sections(plain, NONCE), {item.name: item for item in items})
+    return parse_frames(split_sections(plain, NONCE, 99), {item.name: item for item in items})
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -69,7 +69,7 @@ async def visit(lab: Lab, name: str, plan: Plan, become: Become = Become.READS) 
         assert process.exit_status == 0
     header = find_header(data, nonce)
     assert header is not None
-    return split_sections(inflate(data[header.end :], 1 << 24), nonce)
+    return split_sections(inflate(data[header.end :], 1 << 24), nonce, 99)
 
 
 def steady(sections: Sequence[Section], tree: Path) -> list[tuple[bytes, bytes]]:

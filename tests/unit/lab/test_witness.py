@@ -122,7 +122,7 @@ def sections(said: Said) -> list[tuple[bytes, bytes]]:
     assert header is not None
     plain = open_gzip(said.out[header.end :], 1 << 24)
     assert plain.is_whole
-    found = split_sections(plain.data, NONCE)
+    found = split_sections(plain.data, NONCE, 99)
     return [(section.line, section.data) for section in found if not section.line.startswith(CHANGING)]
 
 
