@@ -55,9 +55,13 @@ _IN_URL = rb"[^\s<>\"'\\]*(?:\\+[^\s<>\"'\\nrt][^\s<>\"'\\]*)*"
 _KEY = rb"(?:-{0,4}(?:[A-Za-z0-9+/=\s:,.]|\\+[nr]))+"
 _KEY_LINES = rb"(?:[A-Za-z0-9+/]{16,}=*(?:\s|\\+[nr])+)*[A-Za-z0-9+/]{2,}=*(?:\s|\\+[nr])+"
 _KEY_MARK = rb"[ A-Z0-9]{0,40}PRIVATE KEY-----"
-_TEXT = rb'"(?:[^"\\\n]|\\[^\n])*(?:"|\z)'
-_DEEP = rb"\{(?:[^{}\"]|%s)*\}" % _TEXT
-_OBJECT = rb"\{(?:[^{}\"]|%s|\{(?:[^{}\"]|%s|%s)*\})*\}?" % (_TEXT, _TEXT, _DEEP)
+
+# Settings that Azure encrypts on the way to an extension, whatever they hold.
+_SETTINGS = rb"(?i:protected_?settings)"
+_OPENED = _SETTINGS + _QUOTE + rb"\s*[=:]\s*[\[{]"
+_MARKS = re.compile(rb"\"(?:[^\"\\]|\\.)*(?:\"|\Z)|'(?:[^'\\\n]|\\.)*'|[\[\]{}]", re.DOTALL)
+_ESCAPED_MARKS = re.compile(rb'\\"(?:[^"\\\n]|\\\\\\"|\\\\[^\n])*(?:\\"|\Z)|[\[\]{}\n]')
+_MAX_SETTINGS_BYTES = 65536
 
 
 class _Shape:
@@ -98,8 +102,7 @@ _SHAPES = (
     _Shape(_OPTION + _THEN, _QUOTED + b"|" + _ARGUMENT),
     # azcmagent connect -p value
     _Shape(_CONNECT % _THEN, _QUOTED + b"|" + _ARGUMENT),
-    # an extension's settings that Azure encrypts on the way, whatever they hold
-    _Shape(rb"(?i:protected_?settings)" + _IS, _OBJECT + b"|" + _QUOTED + b"|" + _BARE),
+    _Shape(_SETTINGS + _IS, _QUOTED + rb"|[^\s\"'&;\\\[{]" + _REST),
     _Shape(rb"(?i:bearer|basic)[ \t]+", _BASE64, least=8),
     _Shape(b"", _JWT),
     # The password of a URL may hold a bare slash or "@": it ends at the last "@".
@@ -129,9 +132,13 @@ class Masker:
         }
         # Longest first: of two secrets one of which begins the other, the longer is what was printed.
         words = [re2.escape(form) for form in sorted(self._originals, key=len, reverse=True)]
-        self._any = compile_bytes(b"|".join([*(shape.sign for shape in _SHAPES), *words]))
+        self._any = compile_bytes(b"|".join([*(shape.sign for shape in _SHAPES), _OPENED, *words]))
         own = (compile_bytes(b"|".join([_TOKEN, *words])), self._own)
-        self._looks = (own, *((shape.expression, shape.value) for shape in _SHAPES))
+        self._looks = (
+            own,
+            (compile_bytes(_OPENED), _settings),
+            *((shape.expression, shape.value) for shape in _SHAPES),
+        )
 
     def mask(self, data: bytes) -> bytes:
         """The bytes without credentials; the very same object when there was nothing to mask. Total. A text
@@ -150,15 +157,17 @@ class Masker:
         spans, end = [], len(data)
         left = FREE_HITS + end // BYTES_A_HIT
         for look, value_of in self._looks:
+            done = 0
             for match in look.finditer(data):
                 place = match.span()
                 if left == 0 or place[0] >= end:
                     end = min(end, place[0])
                     break
                 left -= 1
-                span = value_of(data, *place)
+                span = value_of(data, *place) if place[0] >= done else None
                 if span is not None:
                     spans.append(span)
+                    done = span[1]
         return [*spans, (end, len(data))] if end < len(data) else spans
 
     def _own(self, data: bytes, start: int, end: int) -> tuple[int, int] | None:
@@ -178,7 +187,24 @@ class Masker:
             digest = hmac.digest(self._key, self._originals.get(value, value), "sha256")
             token = b"<masked:%s>" % digest[:4].hex().encode()
         # In the place of an object stands a text: what is around it is to be read as JSON still.
-        return b'"%s"' % token if value.startswith(b"{") and b'"' in value else token
+        is_object = value.startswith((b"{", b"["))
+        quote = next((mark for mark in (b'\\"', b'"', b"'") if is_object and mark in value), b"")
+        return quote + token + quote
+
+
+def _settings(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """From the bracket that a match ends with to the one that closes it, strings skipped. Where none does, to
+    the end of the line for JSON in a field of a log, else as far as settings may reach."""
+    opening, depth = end - 1, 0
+    limit = min(len(data), opening + _MAX_SETTINGS_BYTES)
+    marks = _ESCAPED_MARKS if b"\\" in data[start:end] else _MARKS
+    for mark in marks.finditer(data, opening, limit):
+        if mark[0] == b"\n":
+            return opening, mark.start()
+        depth += (mark[0] in b"[{") - (mark[0] in b"]}")
+        if depth == 0:
+            return opening, mark.end()
+    return opening, limit
 
 
 def _forms(secret: str) -> set[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -72,6 +73,11 @@ MASKER = Masker(b"k" * 32, ["sesame-1", OWN, "a<b>&c", "pass\u00b7word-1"])
         (b'{"protectedSettings":{"a":{"b":"{ abc"},"c":[1]},"x":1}', b"abc"),
         (b'"protectedSettings":"MIIabc"', b"MIIabc"),
         (b'{"protectedSettings":{"run":"abc', b"abc"),
+        (b'{"protectedSettings":[{"run":"abc"}],"x":1}', b"abc"),
+        (b'{"protectedSettings":{"n":{"p":{"q":{"r":1}}},"run":"say abc"},"x":1}', b"abc"),
+        (b'{"protectedSettings":\n  {"run":"abc"},"x":1}', b"abc"),
+        (b"{'protectedSettings': {'run': 'abc }', 'x': 'abc'}}", b"abc"),
+        (b'msg="{\\"protectedSettings\\":{\\"a\\":\\"\\\\\\"}abc\\"},\\"x\\":1}"', b"abc"),
         ("said pass\u00b7word-1".encode("utf-16"), "pass\u00b7word-1".encode("utf-16-le")),
         ("-p abc connect -p sesame-1".encode("utf-16"), "sesame-1".encode("utf-16-le")),
         (b"it said sesame-1, loud", b"sesame-1"),
@@ -123,6 +129,17 @@ def test_one_secret_looks_the_same_in_all_its_forms() -> None:
     assert plain == in_url
     assert Masker(b"other", [OWN]).mask(OWN.encode()) != plain
     assert Masker(None, [OWN]).mask(OWN.encode()) == b"<masked>"
+
+
+def test_protected_settings_in_a_field_of_a_log_end_with_their_bracket_or_their_line() -> None:
+    line = b'level=info msg="{\\"protectedSettings\\":{\\"a\\":\\"abc%s code=7\nnext line\n'
+    closed = MASKER.mask(line % b'\\"},\\"x\\":1}"')
+    assert re.sub(rb"<masked:[0-9a-f]{8}>", b"M", closed) == (
+        b'level=info msg="{\\"protectedSettings\\":\\"M\\",\\"x\\":1}" code=7\nnext line\n'
+    )
+    torn = MASKER.mask(line % b"")
+    assert b"abc" not in torn
+    assert torn.endswith(b"\nnext line\n")
 
 
 def test_what_stands_around_protected_settings_is_json_still() -> None:
