@@ -45,8 +45,8 @@ class Plan:
 
     @property
     def max_sections(self) -> int:
-        """No honest answer has more: each item begins and ends, or is skipped, and the visit is done. What comes
-        before the first frame line is a section, too."""
+        """No honest answer has more: each item begins and ends, or is skipped, and the visit is done. What
+        comes before the first frame line is a section, too."""
         return 2 * len(self.items) + 2
 
     def command(self, become: Become, *, nonce: str, run_id: str, prompt: str = "", ready: str = "") -> str:
