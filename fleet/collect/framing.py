@@ -145,8 +145,8 @@ def deflate(data: bytes) -> bytes:
 
 
 def split_sections(plain: bytes, nonce: str, most: int) -> tuple[Section, ...]:
-    """The answer at its frame lines; the first section is what came before any of them, the last of ``most`` is
-    all the rest: each costs the masker a pass."""
+    """The answer at its frame lines; the first section is what came before any of them, the last of ``most``
+    is all the rest: each costs the masker a pass."""
     mark = _mark(nonce)
     end = _find(plain, mark, 0)
     found = [Section(line=b"", data=plain[:end], size=end)]
