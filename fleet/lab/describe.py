@@ -17,6 +17,7 @@ from fleet.errors import Mistake, OperatorError
 from fleet.model.words import Become, Phase, Reason, Word
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
+_EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _NO_INSTANT = re.compile(rb"\{[td]-(?!\d+\})[^}\s]{0,20}\}")
 _BINARY = "tag:yaml.org,2002:binary"
 _W = TypeVar("_W", bound=StrEnum)
@@ -301,7 +302,7 @@ def _host(reader: _Reader, root: yaml.Node) -> HostDescription:
         "logs": lambda node: _logs(reader, node),
         "repeat": lambda node: _repeat(reader, node),
         "journal": lambda node: reader.pairs(node, UNITS),
-        "extensions": reader.pairs,
+        "extensions": lambda node: _extensions(reader, node),
         "login": lambda node: _login(reader, node),
         "fault": lambda node: reader.word(Fault, node),
     }
@@ -350,6 +351,15 @@ def _logs(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
 
 def _repeat(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, int], ...]:
     return tuple((name, reader.number(value)) for name, value in reader.fields(node, LOG_PATHS).items())
+
+
+def _extensions(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, str], ...]:
+    found = reader.fields(node, None)
+    for name, value in found.items():
+        # A folder has this name.
+        if not _EXTENSION.match(name):
+            reader.wrong(value, f"the name {name!r} is not of letters, digits, '.', '-' and '_'")
+    return tuple((name, reader.text(value)) for name, value in found.items())
 
 
 def _services(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, UnitState], ...]:

@@ -100,6 +100,17 @@ def test_a_log_that_could_not_be_meant(more: str, line: int, told: str) -> None:
     assert [(mistake.line, mistake.text) for mistake in caught.value.mistakes] == [(line, told)]
 
 
+@pytest.mark.parametrize("name", ["../../../outside", "/outside", "..", "a/b", ""])
+def test_an_extension_whose_files_would_be_elsewhere_is_a_mistake(name: str) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        parse_description(BARE + f"extensions: {{Some.Agent_1-x: y, '{name}': x}}\n", "one.yaml")
+    (mistake,) = caught.value.mistakes
+    assert (mistake.line, mistake.text) == (
+        5,
+        f"the name {name!r} is not of letters, digits, '.', '-' and '_'",
+    )
+
+
 def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     for name, text in (("a", BARE), ("b", BARE), ("c", ""), ("d", BARE + "more: x\n")):
         (tmp_path / f"{name}.yaml").write_text(text)
