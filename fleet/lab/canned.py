@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-import asyncssh
-
 from fleet.collect.framing import deflate, find_header, inflate
 from fleet.collect.plan import script
 from fleet.lab.describe import Fault, HostDescription, Login
-from fleet.lab.faults import LOST, pass_on
+from fleet.lab.faults import LOST, TOLD, Client, pass_on
 
 SHAPE = "fleet-lab-shape"
 """The name in a recorded answer, in whose place each host's own is put."""
@@ -26,7 +24,6 @@ _INNER = re.compile(r"(?P<head>sh -s -- \w+) (?P<nonce>\w+) \S+ (?P<items>\S.*)\
 
 Record = Callable[[str, bytes], Awaitable[bytes]]
 """A command and a script to what a real shell in the host's tree prints."""
-Client = asyncssh.SSHServerProcess[bytes]
 
 
 def shape_of(host: HostDescription) -> HostDescription:
@@ -106,15 +103,28 @@ async def serve_canned(
 ) -> None:
     """One visit: sudo's questions as the host's login has them, then the recorded answer to the script."""
     with suppress(*LOST):
-        if command.ready and not await _became(client, command, host.login, count_password):
-            client.exit(1)
-            return
-        answer = await answers.answer(command, await _script(client), host.agent.resource_name or host.name)
-        source = asyncio.StreamReader()
-        source.feed_data(answer)
-        source.feed_eof()
-        await pass_on(source, client.stdout, host.fault)
-        client.exit(0)
+        try:
+            is_answered = await _answer(client, command, host, answers, count_password)
+        except TOLD:
+            is_answered = False
+        client.exit(0 if is_answered else 1)
+
+
+async def _answer(
+    client: Client,
+    command: Command,
+    host: HostDescription,
+    answers: Answers,
+    count_password: Callable[[], None],
+) -> bool:
+    if command.ready and not await _became(client, command, host.login, count_password):
+        return False
+    answer = await answers.answer(command, await _script(client), host.agent.resource_name or host.name)
+    source = asyncio.StreamReader()
+    source.feed_data(answer)
+    source.feed_eof()
+    await pass_on(source, client.stdout, host.fault)
+    return True
 
 
 async def _script(client: Client) -> bytes:

@@ -19,13 +19,16 @@ from fleet.lab.describe import Fault
 CUT_AFTER_BYTES = 110
 """How much of an answer a host sends before its connection ends, or before it says no more: its header, and
 too little of the rest to read a word."""
-SLOW_BYTES, SLOW_EVERY_S = 4, 0.25
-"""What a slow host sends at a time, and how often."""
+SLOW_BYTES, SLOW_EVERY_S = 1, 0.25
+"""What a slow host sends at a time, and how often, after as much at once as others send before they stop. A
+visit's smallest answer, about a thousand bytes, then takes longer than fleet waits for a host."""
 BOMB_BYTES = 1 << 30
 """What a zip bomb unfolds to, from about a megabyte."""
 
 LOST = (asyncssh.Error, OSError)
 """What writing to a client that has gone raises."""
+TOLD = (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged)
+"""What reading from a client raises that sends something else than bytes."""
 
 _CHUNK_BYTES = 65536
 _ENDLESS = b"all work and no play\n" * 1024
@@ -37,6 +40,7 @@ _READY = re.compile(r"'echo (\w+); exec ")
 _NONCE = re.compile(r"sh -s -- \w+ (\w+) ")
 
 Client = asyncssh.SSHServerProcess[bytes]
+"""The one that asked for a command."""
 
 
 class NoAnswer:
@@ -44,7 +48,8 @@ class NoAnswer:
 
     def __init__(self, listener: socket.socket) -> None:
         self._fillers: list[socket.socket] = []
-        listener.listen(0)
+        # Not 0, which some systems take for their own default.
+        listener.listen(1)
         while self._connects(listener.getsockname()):
             pass
 
@@ -110,16 +115,26 @@ async def pass_on(
     """Pass a command's output on to its end, or as far and as fast as the fault lets it."""
     room = CUT_AFTER_BYTES if fault in (Fault.CUT_OUTPUT, Fault.SILENT_MID_OUTPUT) else None
     with suppress(*LOST):
-        while data := await source.read(SLOW_BYTES if fault is Fault.SLOW_OUTPUT else _CHUNK_BYTES):
+        if fault is Fault.SLOW_OUTPUT:
+            await _trickle(source, sink)
+        while data := await source.read(_CHUNK_BYTES):
             sink.write(data[:room])
             await sink.drain()
-            if fault is Fault.SLOW_OUTPUT:
-                await asyncio.sleep(SLOW_EVERY_S)
             if room is not None:
                 room -= len(data)
                 if room <= 0:
                     await _stop(sink, fault)
                     return
+
+
+async def _trickle(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
+    quick = CUT_AFTER_BYTES
+    while data := await source.read(quick or SLOW_BYTES):
+        sink.write(data)
+        await sink.drain()
+        if not quick:
+            await asyncio.sleep(SLOW_EVERY_S)
+        quick = max(0, quick - len(data))
 
 
 async def _stop(sink: asyncssh.SSHWriter[bytes], fault: Fault) -> None:

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -126,6 +127,30 @@ async def start_lab(
             await hosts[-1].open()
         _hand_out(folder, hosts)
         yield Lab(folder, hosts)
+
+
+@contextmanager
+def running_lab(
+    descriptions: Sequence[HostDescription], folder: Path, *, is_canned: bool = False
+) -> Iterator[Lab]:
+    """``start_lab`` in a thread and a loop of its own, so that it never waits for the program that visits it.
+
+    Raises what starting or ending the lab raises, with the thread ended.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="lab")
+    thread.start()
+    manager = start_lab(descriptions, folder, is_canned=is_canned)
+    try:
+        lab = asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
+        try:
+            yield lab
+        finally:
+            asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 class _Trees:

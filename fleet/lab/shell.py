@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from fleet.lab.describe import Fault
-from fleet.lab.faults import LOST, pass_on
+from fleet.lab.faults import LOST, TOLD, pass_on
 from fleet.lab.rewrite import Rewriter, rewrite
 
 _CHUNK_BYTES = 65536
@@ -89,7 +89,7 @@ async def _converse(
 
 async def _feed(source: asyncssh.SSHReader[bytes], child: Process, rewriter: Rewriter) -> None:
     assert child.stdin
-    with suppress(*LOST, asyncssh.SignalReceived, asyncssh.BreakReceived):
+    with suppress(*LOST, *TOLD):
         while data := await source.read(_CHUNK_BYTES):
             child.stdin.write(rewriter.feed(data))
             await child.stdin.drain()

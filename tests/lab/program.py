@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,6 +17,10 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["alembic.command", "fleet.cli.run", "fleet.report.html_file", "fleet.storage", "fleet.transport.ssh"]
 )
+
+
+BOUND_S = 120
+"""No call takes as long; one that hangs is killed, and its test fails."""
 
 
 class Call:
@@ -39,8 +44,11 @@ class Call:
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
         """Until something outside of it shows that it is where the test wants it."""
+        end = time.monotonic() + BOUND_S
         while not holds():
-            assert self._process.is_alive(), self._err.read_text()
+            # It may have ended because of what the test waits for.
+            assert self._process.is_alive() or holds(), self._err.read_text()
+            self._require(time.monotonic() < end)
             threading.Event().wait(0.02)
 
     def wait_for(self, words: str) -> None:
@@ -49,10 +57,17 @@ class Call:
 
     def ended(self) -> tuple[int | None, str, str]:
         """Its exit code (a signal's number, negated, when it was killed), stdout and stderr."""
-        self._process.join(60)
+        self._process.join(BOUND_S)
+        self._require(not self._process.is_alive())
         err = self._err.read_text()
         assert "Traceback" not in err, err
         return self._process.exitcode, self._out.read_text(), err
+
+    def _require(self, holds: bool) -> None:
+        if not holds:
+            self._process.kill()
+            self._process.join()
+            raise AssertionError(f"it hangs: {self._err.read_text()}")
 
 
 def _call(out: Path, err: Path, words: tuple[str, ...], grace_s: float, busy_ms: int) -> None:

@@ -1,20 +1,16 @@
-"""A lab in a thread of its own, hosts that say any bytes, and all that a run says of them."""
+"""Hosts that say any bytes, and all that a run says of them."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.collect.plan import script
-from fleet.lab.describe import HostDescription
-from fleet.lab.servers import Lab, start_lab
+from fleet.lab.servers import Lab
 from tests.lab.program import Call
 
 SCRIPT_LINES = len(script().splitlines())
@@ -30,24 +26,6 @@ head -n {lines} >/dev/null
 printf '\\n%s FLEET1 {form} %s\\n' "$nonce" "$(date +%s)"
 {answer}
 """
-
-
-@contextmanager
-def running(
-    descriptions: Sequence[HostDescription], folder: Path, *, is_canned: bool = False
-) -> Iterator[Lab]:
-    """The hosts, listening until the end."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    manager = start_lab(descriptions, folder, is_canned=is_canned)
-    try:
-        yield asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
-    finally:
-        asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
 
 
 def put(lab: Lab, name: str, files: Mapping[str, bytes]) -> None:

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from fleet.lab.describe import HostDescription, Login
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.report import Verdict
 from fleet.model.words import Phase, Reason, Word
 from fleet.storage import open_existing
 from tests.lab.estate import WELL
 from tests.lab.program import Call
-from tests.lab.running import database_url, running
+from tests.lab.running import database_url
 
 HOSTS = 500
 RIGHT = Login(password="login-right", sudo_password="sudo-right")
@@ -38,7 +38,7 @@ def describe(number: int) -> HostDescription:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with running(
+    with running_lab(
         [describe(number) for number in range(HOSTS)], tmp_path_factory.mktemp("lab"), is_canned=True
     ) as lab:
         yield lab

@@ -22,10 +22,10 @@ from playwright.sync_api import sync_playwright
 
 from fleet.collect.plan import plan_visit
 from fleet.lab.describe import Agent, Expectation, Fault, HostDescription
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.words import CheckMode, Word
 from fleet.packs.load import load_pack
-from tests.lab.running import Said, collect, collect_words, lying, put, running
+from tests.lab.running import Said, collect, collect_words, lying, put
 from tests.system.test_html_chromium import _ARGS
 
 KINDS: dict[str, bytes] = {
@@ -151,7 +151,7 @@ def _chatting(lab: Lab, name: str) -> bytes:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """For each kind of text a host that has it in every field, and one whose login says nothing else."""
     hosts = [_described(name) for kind in KINDS for name in (kind, f"{kind}-login")]
-    with running(hosts, tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab(hosts, tmp_path_factory.mktemp("lab")) as lab:
         for kind, poison in KINDS.items():
             put(lab, kind, _poisoned(poison))
             put(lab, f"{kind}-login", {"answers/poison": poison})
@@ -323,7 +323,7 @@ GIANTS: dict[str, dict[str, bytes]] = {
 @pytest.fixture(scope="module")
 def giants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Hosts whose answers are too large, too deep or too odd, and one that is well."""
-    with running(
+    with running_lab(
         [_described(name) for name in (*GIANTS, "keys", "well")], tmp_path_factory.mktemp("giants")
     ) as lab:
         for name, files in GIANTS.items():
@@ -389,7 +389,7 @@ def test_an_inventory_never_reaches_a_shell(tmp_path: Path) -> None:
     """Labels, users and paths may be anything printable; a host's command line holds none of them."""
     evil = "".join(char for char in EVIL if char.isprintable())
     folder = tmp_path / evil.replace("/", "")
-    with running([_described("plain")], tmp_path / "lab") as lab:
+    with running_lab([_described("plain")], tmp_path / "lab") as lab:
         folder.mkdir()
         shutil.copytree(lab.folder, folder, dirs_exist_ok=True)
         document = yaml.safe_load(lab.inventory.read_text())

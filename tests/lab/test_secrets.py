@@ -15,10 +15,10 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from fleet.lab.describe import Agent, Expectation, Fault, HostDescription, Login
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.words import Word
 from tests.lab.program import Call
-from tests.lab.running import SCRIPT_LINES, Said, bodies, collect, collect_words, lying, put, running
+from tests.lab.running import SCRIPT_LINES, Said, bodies, collect, collect_words, lying, put
 
 LOG = "var/opt/azcmagent/log/azcmagent.log"
 HIMDS = "var/opt/azcmagent/log/himds.log"
@@ -203,7 +203,7 @@ def _planted() -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
     """A run over a host with every plant."""
-    with running([_described("leaky")], tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab([_described("leaky")], tmp_path_factory.mktemp("lab")) as lab:
         for path, data in _planted().items():
             old = lab.tree("leaky") / path.replace("answers", "lab-answers")
             before = old.read_bytes() if path in (UNIT, CONFIG) else b""
@@ -251,7 +251,7 @@ TORN = {
 @pytest.fixture(scope="module")
 def torn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
     """A run over a host whose texts are too long, cut through right before or within a secret."""
-    with running([_described("torn")], tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab([_described("torn")], tmp_path_factory.mktemp("lab")) as lab:
         for place, size, secret in TORN.values():
             end = "\n-----END PRIVATE KEY-----" if place == HIMDS else ""
             text = _cut_before(secret + end, size)
@@ -341,7 +341,7 @@ PARROTS = {
 def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
     """A run over hosts that give back what the operator entrusted to them."""
     hosts = [_described(name) for name in PARROTS]
-    with running(hosts, tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab(hosts, tmp_path_factory.mktemp("lab")) as lab:
         for name, teach in PARROTS.items():
             teach(lab, name)
         yield collect(lab, tmp_path_factory.mktemp("run"))
@@ -364,7 +364,7 @@ def test_every_parrot_was_listened_to(echoed: Said) -> None:
 
 def test_a_killed_run_leaves_no_secret_behind(tmp_path: Path) -> None:
     hosts = [_described("leaky"), _described("silent", Fault.SILENT_AFTER_AUTH)]
-    with running(hosts, tmp_path / "lab") as lab:
+    with running_lab(hosts, tmp_path / "lab") as lab:
         put(lab, "leaky", {LOG: _planted()[LOG]})
         call = Call(tmp_path, *collect_words(lab, tmp_path))
         database = tmp_path / "fleet.db"

@@ -9,6 +9,7 @@ import shlex
 import signal
 import sqlite3
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -17,13 +18,12 @@ import pytest
 
 from fleet.cli.program import run
 from fleet.lab.describe import load_demo
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.report import HostResult
 from fleet.model.words import Reason
 from fleet.storage import open_existing
 from tests.lab.estate import SEED, listening
 from tests.lab.program import Call
-from tests.lab.running import running
 from tests.lab.soak import DoneCounter
 
 HOSTS = 100
@@ -37,7 +37,7 @@ SLOW = ("--limit", "web01,edge03", "--connect-timeout", "60")
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The demo's hosts, in a thread of their own."""
-    with running(load_demo(), tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab(load_demo(), tmp_path_factory.mktemp("lab")) as lab:
         yield lab
 
 
@@ -140,19 +140,87 @@ def test_kill_leaves_a_row_for_every_host_and_no_lock(lab: Lab, tmp_path: Path) 
 def test_a_signal_at_any_moment_leaves_nothing_half_written(
     broken: Path, tmp_path: Path, number: signal.Signals, moment: int
 ) -> None:
-    (tmp_path / "first").mkdir()
-    call, done = start_broken(broken, tmp_path, "first"), DoneCounter(tmp_path / "first" / "log")
+    call, done = start_first(broken, tmp_path)
     call.wait_until(lambda: done.done() >= moment)
     call.send(number)
     is_killed = number is signal.SIGKILL
     assert call.ended()[0] == (-signal.SIGKILL if is_killed else 130)
-    with closing(sqlite3.connect(tmp_path / "fleet.db")) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert len(results(tmp_path)) == HOSTS
+    require_rows(tmp_path)
     require_reports(tmp_path / "out", 0 if is_killed else HOSTS)
-    (tmp_path / "next").mkdir()
-    assert start_broken(broken, tmp_path, "next", "--limit", "well-00001").ended()[0] == 0
-    require_reports(tmp_path / "out", 1)
+    require_next(broken, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_before_the_first_host_is_done_leaves_nothing_half_written(
+    broken: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    call, _ = start_first(broken, tmp_path)
+    call.wait_until(lambda: stored_rows(tmp_path) == HOSTS)
+    call.send(number)
+    is_killed = number is signal.SIGKILL
+    assert call.ended()[0] == (-signal.SIGKILL if is_killed else 130)
+    require_rows(tmp_path)
+    require_reports(tmp_path / "out", 0 if is_killed else HOSTS)
+    require_next(broken, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_while_the_reports_are_written_leaves_whole_ones_or_none(
+    broken: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    call, _ = start_first(broken, tmp_path)
+    out = tmp_path / "out"
+    call.wait_until(lambda: out.exists() and any(out.iterdir()))
+    call.send(number)
+    # It may have been quicker than the signal.
+    assert call.ended()[0] in (1, -signal.SIGKILL if number is signal.SIGKILL else 130)
+    require_rows(tmp_path)
+    if number is signal.SIGKILL:
+        # Nobody can take away what a killed one was writing; what has its name is whole.
+        names = {path.name for path in out.iterdir()}
+        assert names <= REPORTS | {f"{name}.part" for name in REPORTS}
+        require_whole(out, names & REPORTS, HOSTS)
+    else:
+        require_reports(out, HOSTS)
+    require_next(broken, tmp_path)
+
+
+def test_what_a_killed_run_was_writing_does_not_disturb_the_next(broken: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in REPORTS:
+        (tmp_path / "out" / f"{name}.part").write_text("half")
+    require_next(broken, tmp_path)
+
+
+def start_first(broken: Path, folder: Path) -> tuple[Call, DoneCounter]:
+    (folder / "first").mkdir()
+    return start_broken(broken, folder, "first"), DoneCounter(folder / "first" / "log")
+
+
+def stored_rows(folder: Path) -> int:
+    """How many hosts have one: none before the first transaction."""
+    if not (folder / "fleet.db").exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{folder}/fleet.db?mode=ro", uri=True)) as connection:
+        try:
+            return int(connection.execute("SELECT count(*) FROM visits").fetchone()[0])
+        except sqlite3.OperationalError:
+            # The table is not yet there.
+            return 0
+
+
+def require_rows(folder: Path) -> None:
+    """One a host, in a database that is whole."""
+    with closing(sqlite3.connect(folder / "fleet.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert len(results(folder)) == HOSTS
+
+
+def require_next(broken: Path, folder: Path) -> None:
+    """Another run in the same places works, and leaves its own reports there only."""
+    (folder / "next").mkdir()
+    assert start_broken(broken, folder, "next", "--limit", "well-00001").ended()[0] == 0
+    require_reports(folder / "out", 1)
 
 
 def start_broken(inventory: Path, folder: Path, name: str, *words: str) -> Call:
@@ -163,9 +231,17 @@ def start_broken(inventory: Path, folder: Path, name: str, *words: str) -> Call:
 
 def require_reports(folder: Path, hosts: int) -> None:
     """Whole ones of so many hosts; none of them: no file at all."""
-    assert {path.name for path in folder.iterdir()} == (REPORTS if hosts else set())
-    if hosts:
+    names = {path.name for path in folder.iterdir()}
+    assert names == (REPORTS if hosts else set())
+    require_whole(folder, names, hosts)
+
+
+def require_whole(folder: Path, names: AbstractSet[str], hosts: int) -> None:
+    if "report.html" in names:
+        assert (folder / "report.html").read_text().rstrip().endswith("</html>")
+    if "report.json" in names:
         assert len(json.loads((folder / "report.json").read_text())["hosts"]) == hosts
+    if "hosts.csv" in names:
         assert len((folder / "hosts.csv").read_text().splitlines()) == 1 + hosts
 
 

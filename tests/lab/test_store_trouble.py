@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.report import HostResult
 from fleet.model.words import Reason
 from fleet.storage import open_existing
 from tests.lab.estate import estate
 from tests.lab.program import Call
-from tests.lab.running import database_url, running
+from tests.lab.running import database_url
 from tests.lab.soak import DoneCounter
 
 HOSTS = 100
@@ -30,7 +30,7 @@ MIDDLE = 30
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with running(estate(HOSTS), tmp_path_factory.mktemp("lab"), is_canned=True) as lab:
+    with running_lab(estate(HOSTS), tmp_path_factory.mktemp("lab"), is_canned=True) as lab:
         yield lab
 
 

@@ -172,3 +172,21 @@ def test_a_command_that_is_no_visit_is_told_from_one(plan: Plan) -> None:
         assert (command.prompt, command.ready) == (("ask", "go") if become is Become.SHELL else ("", ""))
     for line in ("", "uname -a", "sh -s", "sudo -S -p ask sh -c 'echo go; exec true'"):
         assert Command.parse(line) is None
+
+
+@pytest.mark.parametrize("is_canned", [False, True])
+async def test_a_client_that_sends_a_signal_in_place_of_the_script_ends_its_visit_only(
+    tmp_path: Path, plan: Plan, is_canned: bool
+) -> None:
+    command = plan.command(Become.READS, nonce="n1", run_id="run", prompt="ask", ready="go")
+    async with start_lab([describe()], tmp_path / "lab", is_canned=is_canned) as lab:
+        for name, words in (
+            ("send_signal", ("TERM",)),
+            ("send_break", (9,)),
+            ("change_terminal_size", (9, 9)),
+        ):
+            async with connected(lab, "one") as connection:
+                process = await connection.create_process(command)
+                getattr(process, name)(*words)
+                await asyncio.wait_for(process.wait_closed(), 30)
+        assert await visit(lab, "one", plan)

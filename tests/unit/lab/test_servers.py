@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -19,7 +21,7 @@ import yaml
 
 from fleet.lab.describe import HostDescription, load_demo, parse_description
 from fleet.lab.faults import BOMB_BYTES, CUT_AFTER_BYTES, SLOW_BYTES
-from fleet.lab.servers import Lab, start_lab
+from fleet.lab.servers import Lab, running_lab, start_lab
 
 BARE = "name: {name}\nsummary: a host\ngroup: some\nexpect: {{verdict: HEALTHY}}\n"
 
@@ -286,6 +288,7 @@ async def test_slow_output_comes_in_small_pieces(lab_of: LabOf) -> None:
     async with lab_of(describe(more="fault: slow-output\n")) as operator:
         connection, process = await operator.start("cat /dev/zero")
         async with connection:
+            assert await process.stdout.readexactly(CUT_AFTER_BYTES) == bytes(CUT_AFTER_BYTES)
             assert len(await process.stdout.read(4096)) == SLOW_BYTES
             process.close()
 
@@ -359,3 +362,21 @@ async def test_the_folder_may_have_any_name(tmp_path: Path) -> None:
     async with start_lab([describe("one")], tmp_path / "with blank") as lab:
         code, out, _ = await Operator(lab).run("echo here")
     assert (code, out) == (0, b"here\n")
+
+
+def test_a_lab_that_cannot_start_leaves_no_thread(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same name"), running_lab([describe(), describe()], tmp_path):
+        raise AssertionError("it is up")
+    assert "lab" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_lab_that_fails_at_its_end_says_so_and_leaves_no_thread(tmp_path: Path) -> None:
+    async def ask(lab: Lab) -> None:
+        connection, _ = await Operator(lab).start("true")
+        connection.abort()
+        await connection.wait_closed()
+
+    with pytest.raises(FileNotFoundError), running_lab([describe()], tmp_path) as lab:
+        shutil.rmtree(lab.tree("one"))
+        asyncio.run(ask(lab))
+    assert "lab" not in {thread.name for thread in threading.enumerate()}

@@ -15,11 +15,10 @@ from fleet.collect.framing import find_header, open_gzip, split_sections
 from fleet.collect.plan import Plan, plan_visit
 from fleet.lab.describe import Fault, Login
 from fleet.lab.faults import CUT_AFTER_BYTES
-from fleet.lab.servers import Lab
+from fleet.lab.servers import Lab, running_lab
 from fleet.model.words import Become, CheckMode
 from fleet.packs.load import load_pack
 from tests.lab.estate import WELL
-from tests.lab.running import running
 
 pytestmark = pytest.mark.system
 
@@ -54,7 +53,7 @@ Client = Callable[[Lab, str, str, bytes], Said]
 @pytest.fixture(scope="module", params=["real", "canned"])
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     is_canned = request.param == "canned"
-    with running(HOSTS, tmp_path_factory.mktemp("lab"), is_canned=is_canned) as lab:
+    with running_lab(HOSTS, tmp_path_factory.mktemp("lab"), is_canned=is_canned) as lab:
         yield lab
 
 
