@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import shlex
 import shutil
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from fleet.bootstrap import CollectSettings, reading_store
-from fleet.cli.lab import HOSTS, LIMITS, described
+from fleet.cli.lab import HOSTS, LIMITS, allow_files, load_hosts
 from fleet.cli.options import Folder
 from fleet.cli.run import collect_hosts
 from fleet.errors import SettingsError
 from fleet.inventory.load import load_inventory
 from fleet.lab.describe import HostDescription
-from fleet.lab.servers import Lab, start_lab
+from fleet.lab.servers import running_lab
 from fleet.model.words import ExitCode, Word
 from fleet.packs.load import load_pack
 from fleet.report.files import make_folder
@@ -44,9 +41,10 @@ def demo(out: Path, hosts: Path | None) -> int:
     Example:
       fleet demo --out /tmp/fleet-demo
     """
-    descriptions = described(hosts)
+    descriptions = load_hosts(hosts)
+    allow_files(len(descriptions), is_canned=False)
     db = f"sqlite:///{(out / 'fleet.db').absolute()}"
-    with _lab(descriptions, _lab_folder(out)) as lab:
+    with running_lab(descriptions, _lab_folder(out)) as lab:
         click.echo(f"{len(descriptions)} simulated hosts are up; visiting them", err=True)
         settings = CollectSettings(inventory=lab.inventory, limits=LIMITS)
         code = collect_hosts(
@@ -100,22 +98,3 @@ def _program() -> str:
     return shlex.quote(
         started.name if found and started.exists() and started.samefile(found) else sys.argv[0]
     )
-
-
-@contextlib.contextmanager
-def _lab(descriptions: Sequence[HostDescription], folder: Path) -> Iterator[Lab]:
-    """The lab in a loop of its own, so that it never waits for the program that visits it."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="lab")
-    thread.start()
-    manager = start_lab(descriptions, folder)
-    try:
-        lab = asyncio.run_coroutine_threadsafe(manager.__aenter__(), loop).result()
-        try:
-            yield lab
-        finally:
-            asyncio.run_coroutine_threadsafe(manager.__aexit__(None, None, None), loop).result()
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

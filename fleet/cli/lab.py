@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import click
 from fleet.cli.options import Folder
 from fleet.collect.deadlines import Limits
 from fleet.errors import SettingsError
-from fleet.lab.canned import copies
+from fleet.lab.canned import copies as copied
 from fleet.lab.describe import HostDescription, load_demo, load_descriptions
 from fleet.lab.kept import LOG_FILE, Line, end, holder, keep, kept_lines, lines, require_free
 from fleet.lab.servers import Lab
@@ -24,11 +25,14 @@ from fleet.report.files import make_folder
 from fleet.report.groups import count_hosts
 
 DEFAULT_FOLDER = Path("reports/out/lab")
-LIMITS = Limits(connect_s=4.0, host_s=30.0)
+LIMITS = Limits(connect_s=10.0, host_s=30.0)
 """What a visit to simulated hosts may take: some are silent; one whose azcmagent hangs ends before."""
 
-# One that it listens on, one of its connection; the pipes of the shells that run at once come from the rest.
-_FILES_PER_HOST = 2
+_FILES_PER_HOST = 10
+"""The one that it listens on; both ends of its connection and of the three pipes of its shell, and what tells
+of the shell's end."""
+_FILES_PER_CANNED_HOST = 2
+"""The one that it listens on, and its connection: shells are few, and who visits is another process."""
 _SPARE_FILES = 256
 
 FOLDER = click.option(
@@ -72,11 +76,13 @@ def up(hosts: Path | None, folder: Path, copies: int | None, foreground: bool) -
     Example:
       fleet lab up --copies 2000
     """
-    descriptions = _described(hosts, copies)
-    _allow_files(len(descriptions))
+    described = load_hosts(hosts)
+    is_canned = copies is not None
+    descriptions = described if copies is None else tuple(copied(described, copies))
+    allow_files(len(descriptions), is_canned=is_canned)
     _make(folder)
     if foreground:
-        asyncio.run(keep(descriptions, folder, is_canned=copies is not None, on_up=_tell))
+        asyncio.run(keep(descriptions, folder, is_canned=is_canned, on_up=_tell))
         return ExitCode.OK
     words = ["--folder", str(folder), *(["--hosts", str(hosts)] if hosts else [])]
     return _leave_running(folder, [*words, *(["--copies", str(copies)] if copies else [])])
@@ -107,14 +113,18 @@ def list_(hosts: Path | None, folder: Path) -> None:
       fleet lab list
     """
     process = holder(folder) if hosts is None else None
-    for row in _table(tuple(kept_lines(folder) if process else lines(described(hosts)))):
+    shown = kept_lines(folder) if process else tuple(lines(load_hosts(hosts)))
+    if shown is None:
+        click.echo(f"the lab in {folder} is starting, process {process}", err=True)
+        return
+    for row in _table(shown):
         click.echo(row)
     click.echo(
         f"up in {folder}, process {process}" if process else "not up; `fleet lab up` starts them", err=True
     )
 
 
-def described(hosts: Path | None) -> tuple[HostDescription, ...]:
+def load_hosts(hosts: Path | None) -> tuple[HostDescription, ...]:
     """The demo's hosts, or those of a folder. Raises SettingsError when there is none, DescriptionError."""
     found = load_demo() if hosts is None else load_descriptions(hosts)
     if not found:
@@ -122,14 +132,9 @@ def described(hosts: Path | None) -> tuple[HostDescription, ...]:
     return found
 
 
-def _described(hosts: Path | None, number: int | None) -> tuple[HostDescription, ...]:
-    found = described(hosts)
-    return found if number is None else tuple(copies(found, number))
-
-
-def _allow_files(hosts: int) -> None:
+def allow_files(hosts: int, *, is_canned: bool) -> None:
     """As many open files as the hosts may need. Raises SettingsError when that many are not allowed."""
-    needed = hosts * _FILES_PER_HOST + _SPARE_FILES
+    needed = hosts * (_FILES_PER_CANNED_HOST if is_canned else _FILES_PER_HOST) + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and needed > hard:
         raise SettingsError(
@@ -176,15 +181,20 @@ def _leave_running(folder: Path, words: Sequence[str]) -> int:
             text=True,
         )
     assert process.stdout is not None
-    said = [process.stdout.readline() for _ in range(2)]
+    with process.stdout as out:
+        said = [out.readline() for _ in range(2)]
     if said[-1]:
         click.echo("".join(said), nl=False)
         click.echo(
             f"`{_words('list', folder)}` says what is wrong with each, `{_words('down', folder)}` ends them"
         )
         return ExitCode.OK
+    code = process.wait()
+    if code < 0:
+        click.echo(f"fleet: {signal.Signals(-code).name} ended the lab before its hosts were up", err=True)
+        return ExitCode.INTERRUPTED
     click.echo(log.read_text(), err=True, nl=False)
-    return process.wait()
+    return code
 
 
 def _table(hosts: Sequence[Line]) -> Iterator[str]:

@@ -7,8 +7,10 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fleet.errors import SettingsError
@@ -21,6 +23,7 @@ HOSTS_FILE = "hosts.json"
 LOG_FILE = "lab.log"
 """What the process that keeps a lab up in the background says on stderr."""
 _MODE = 0o600
+_TRIES, _AGAIN_S = 100, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +49,44 @@ def holder(folder: Path) -> int | None:
     """The process that keeps a lab up in that folder; None when there is none."""
     try:
         descriptor = os.open(folder / HOLDER_FILE, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.read(descriptor, 20) or 0) or None
+        return _named(os.read(descriptor, 200).decode("ascii", "replace"))
     finally:
         os.close(descriptor)
     return None
+
+
+def _named(text: str) -> int | None:
+    # Who has just taken the lock may not have replaced the words of one that was killed, and the number of
+    # that one may be another program's by now.
+    number, _, began = text.partition(" ")
+    if not (number.isascii() and number.isdigit() and began):
+        return None
+    return int(number) if began == _began(int(number)) else None
+
+
+def _began(process: int) -> str:
+    """When it was started, in words that are the same for everybody who asks; empty: there is no such one."""
+    if Path("/proc/self/stat").exists():
+        try:
+            stat = Path(f"/proc/{process}/stat").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        # proc(5): field 22, in ticks since the boot. The name before it, in brackets, may hold blanks.
+        return stat.rpartition(b") ")[2].split()[19].decode()
+    shown = subprocess.run(
+        ("ps", "-o", "lstart=", "-p", str(process)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"LC_ALL": "C", "TZ": "UTC0"},
+        text=True,
+        check=False,
+    )
+    return shown.stdout.strip()
 
 
 async def keep(
@@ -71,36 +103,62 @@ async def keep(
         loop.add_signal_handler(number, ended.set)
     _hold(folder)
     async with start_lab(hosts, folder, is_canned=is_canned) as lab:
-        shown = [{name: getattr(line, name) for name in Line.__slots__} for line in lines(hosts, lab)]
-        write_private(folder / HOSTS_FILE, json.dumps(shown).encode())
+        _write_lines(folder, lines(hosts, lab))
         on_up(lab)
         await ended.wait()
 
 
+def _write_lines(folder: Path, shown: Iterator[Line]) -> None:
+    part = folder / f"{HOSTS_FILE}.part"
+    write_private(part, json.dumps([asdict(line) for line in shown]).encode())
+    # Who reads the list at this moment finds all of it or none.
+    part.replace(folder / HOSTS_FILE)
+
+
 def require_free(folder: Path) -> None:
-    """Raises SettingsError where a lab would write over files that none has made."""
+    """Raises SettingsError where a lab is up, or would write over files that none has made."""
+    if process := holder(folder):
+        raise _taken(folder, process)
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names - {LOG_FILE} and HOLDER_FILE not in names:
         raise SettingsError(f"{folder} has files that no lab made; give a new or an empty folder")
 
 
+def _taken(folder: Path, process: int | None) -> SettingsError:
+    return SettingsError(f"a lab is up in {folder} already (process {process or 'unknown'})")
+
+
 def _hold(folder: Path) -> None:
     require_free(folder)
     descriptor = os.open(folder / HOLDER_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _MODE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise SettingsError(f"a lab is up in {folder} already (process {holder(folder)})") from None
+    _lock(descriptor, folder)
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())
+    os.write(descriptor, f"{os.getpid()} {_began(os.getpid())}".encode())
+    # That of one that was killed.
+    (folder / HOSTS_FILE).unlink(missing_ok=True)
     # Left open: the lock ends with the process, so who waits for it finds nothing of us.
 
 
-def kept_lines(folder: Path) -> Iterator[Line]:
-    """The hosts of the lab that is up in that folder."""
-    for entry in json.loads((folder / HOSTS_FILE).read_bytes()):
-        yield Line(**entry)
+def _lock(descriptor: int, folder: Path) -> None:
+    for _ in range(_TRIES):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Without a holder somebody only looks, or is about to say who holds it.
+            if holder(folder):
+                break
+            time.sleep(_AGAIN_S)
+    os.close(descriptor)
+    raise _taken(folder, holder(folder))
+
+
+def kept_lines(folder: Path) -> tuple[Line, ...] | None:
+    """The hosts of the lab that is up in that folder; None while it starts."""
+    try:
+        entries = json.loads((folder / HOSTS_FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    return tuple(Line(**entry) for entry in entries)
 
 
 def end(folder: Path) -> int | None:
@@ -109,7 +167,10 @@ def end(folder: Path) -> int | None:
     process = holder(folder)
     if process is None:
         return None
-    os.kill(process, signal.SIGTERM)
+    try:
+        os.kill(process, signal.SIGTERM)
+    except ProcessLookupError:
+        return None
     with (folder / HOLDER_FILE).open("rb") as stream:
         fcntl.flock(stream, fcntl.LOCK_SH)
     return process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import resource
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.lab.kept import holder
+from fleet.cli.program import run
+from fleet.lab.kept import HOLDER_FILE, HOSTS_FILE, LOG_FILE, end, holder, kept_lines
 
 ROOT = Path(__file__).parents[2]
 HOST = """\
@@ -25,13 +27,20 @@ expect: {{verdict: FAILING, rule: agent-not-installed}}
 """
 
 
-def fleet(*words: object) -> subprocess.CompletedProcess[str]:
+def fleet(*words: object, files: tuple[int, int] | None = None) -> subprocess.CompletedProcess[str]:
+    """One call; ``files``: how many it may open, by the soft limit and the hard one."""
+
+    def limit() -> None:
+        if files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
     return subprocess.run(
         [sys.executable, "-m", "fleet", *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
+        preexec_fn=limit,
     )
 
 
@@ -102,26 +111,84 @@ def test_files_that_no_lab_made_are_left_alone(hosts: Path, tmp_path: Path) -> N
 
 
 def test_more_hosts_than_open_files_are_told_with_both_numbers(hosts: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "fleet",
-        "lab",
-        "up",
-        "--hosts",
-        str(hosts),
-        "--folder",
-        str(tmp_path / "lab"),
-    ]
-    done = subprocess.run(
-        [*words, "--copies", "500"],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)),
-    )
-    assert done.returncode == 2
-    assert "500 hosts need 1256 open files, and this process may have 300 (ulimit -n)" in done.stderr
+    for words, told in (
+        (("lab", "up", "--folder", tmp_path / "lab", "--copies", 500), "500 hosts need 1256 open files"),
+        (("lab", "up", "--folder", tmp_path / "lab"), "2 hosts need 276 open files"),
+        (("demo", "--out", tmp_path / "out"), "2 hosts need 276 open files"),
+    ):
+        done = fleet(*words, "--hosts", hosts, files=(256, 270))
+        assert done.returncode == 2
+        assert done.stderr == f"fleet: {told}, and this process may have 270 (ulimit -n)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_raises_a_soft_limit_that_is_too_low_for_its_hosts(tmp_path: Path) -> None:
+    (tmp_path / "hosts").mkdir()
+    for number in range(60):
+        (tmp_path / f"hosts/h{number}.yaml").write_text(HOST.format(f"h{number}") + "agent: {absent: true}\n")
+    done = fleet("demo", "--hosts", tmp_path / "hosts", "--out", tmp_path / "out", files=(64, 1024))
+    assert done.returncode == 0, done.stderr
+    assert "60 hosts: 0 healthy, 60 failing," in done.stdout
+
+
+def test_a_look_at_the_moment_of_a_start_does_not_make_it_fail(hosts: Path, tmp_path: Path) -> None:
+    (tmp_path / HOLDER_FILE).touch()
+    words = ("lab", "up", "--hosts", str(hosts), "--folder", str(tmp_path))
+    with (tmp_path / HOLDER_FILE).open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        starting = subprocess.Popen([sys.executable, "-m", "fleet", *words], stdout=subprocess.PIPE)
+        # It neither comes up nor gives up.
+        with pytest.raises(subprocess.TimeoutExpired):
+            starting.communicate(timeout=2)
+    out, _ = starting.communicate(timeout=60)
+    assert (starting.returncode, out.count(b"\n")) == (0, 3)
+    assert fleet("lab", "down", "--folder", tmp_path).returncode == 0
+
+
+@pytest.fixture
+def other() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with labs."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_number_of_another_process_is_not_believed_and_nothing_is_sent_to_it(
+    other: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    with (tmp_path / HOLDER_FILE).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for words in (f"{other.pid} 1", f"{other.pid}", f"{other.pid} ", "", "4194305 ", "no number"):
+            (tmp_path / HOLDER_FILE).write_text(words)
+            assert holder(tmp_path) is None
+            assert end(tmp_path) is None
+    assert other.poll() is None
+
+
+def test_a_list_while_a_lab_starts_says_so(up: Path) -> None:
+    (up / HOSTS_FILE).unlink()
+    assert kept_lines(up) is None
+    done = fleet("lab", "list", "--folder", up)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"the lab in {up} is starting, process {holder(up)}\n"
+
+
+def test_a_second_lab_leaves_the_log_of_the_first(up: Path, hosts: Path) -> None:
+    (up / LOG_FILE).write_text("said before\n")
+    assert fleet("lab", "up", "--hosts", hosts, "--folder", up).returncode == 2
+    assert (up / LOG_FILE).read_text() == "said before\n"
+
+
+def test_a_start_that_a_signal_ends_is_interrupted(
+    hosts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dies = tmp_path / "dies"
+    dies.write_text("#!/bin/sh\nkill -KILL $$\n")
+    dies.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(dies))
+    assert run(["lab", "up", "--hosts", str(hosts), "--folder", str(tmp_path / "lab")]) == 130
+    assert capsys.readouterr().err == "fleet: SIGKILL ended the lab before its hosts were up\n"
 
 
 def test_the_pages_example_is_a_host_and_gets_what_it_expects(tmp_path: Path) -> None:
@@ -143,6 +210,7 @@ def test_one_that_was_killed_is_down_and_can_be_started_again(up: Path, hosts: P
     process = holder(up)
     assert process is not None
     os.kill(process, signal.SIGKILL)
+    assert fleet("lab", "down", "--folder", up).stdout == f"no lab is up in {up}\n"
     assert fleet("lab", "up", "--hosts", hosts, "--folder", up).returncode == 0
     assert holder(up) not in (None, process)
 
@@ -160,7 +228,7 @@ def test_a_broken_description_is_told_with_its_line_and_starts_nothing(tmp_path:
     assert not (tmp_path / "lab").exists()
 
 
-def test_a_folder_without_descriptions_and_too_many_copies(tmp_path: Path) -> None:
+def test_a_folder_without_descriptions_or_that_cannot_be_is_the_operators_mistake(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     done = fleet("lab", "up", "--hosts", tmp_path / "none", "--folder", tmp_path / "lab")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
