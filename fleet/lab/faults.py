@@ -20,8 +20,10 @@ CUT_AFTER_BYTES = 110
 """How much of an answer a host sends before its connection ends, or before it says no more: its header, and
 too little of the rest to read a word."""
 SLOW_BYTES, SLOW_EVERY_S = 1, 0.25
-"""What a slow host sends at a time, and how often, after as much at once as others send before they stop. A
-visit's smallest answer, about a thousand bytes, then takes longer than fleet waits for a host."""
+"""What a slow host sends at a time, and how often."""
+SLOW_AFTER_BYTES = 400
+"""What it sends at once before: enough to see something of it. A visit's smallest answer, about a thousand
+bytes, still takes longer than fleet waits for a host."""
 BOMB_BYTES = 1 << 30
 """What a zip bomb unfolds to, from about a megabyte."""
 
@@ -128,7 +130,7 @@ async def pass_on(
 
 
 async def _trickle(source: asyncio.StreamReader, sink: asyncssh.SSHWriter[bytes]) -> None:
-    quick = CUT_AFTER_BYTES
+    quick = SLOW_AFTER_BYTES
     while data := await source.read(quick or SLOW_BYTES):
         sink.write(data)
         await sink.drain()

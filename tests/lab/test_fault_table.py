@@ -13,7 +13,7 @@ import pytest
 
 from fleet.collect.deadlines import Limits
 from fleet.lab.describe import Fault, HostDescription, Login
-from fleet.lab.faults import CUT_AFTER_BYTES, SLOW_BYTES, SLOW_EVERY_S
+from fleet.lab.faults import SLOW_AFTER_BYTES, SLOW_BYTES, SLOW_EVERY_S
 from fleet.lab.servers import running_lab
 from fleet.model.words import Become, Phase, Reason
 from tests.lab.estate import WELL
@@ -61,7 +61,7 @@ def hosts() -> Iterator[HostDescription]:
 def said(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Said:
     """One run over all of them."""
     folder = tmp_path_factory.mktemp("faults")
-    limits = ("--connect-timeout", "2", "--host-timeout", "6")
+    limits = ("--connect-timeout", "5", "--host-timeout", "10")
     with running_lab(tuple(hosts()), folder / "lab", is_canned=request.param) as lab:
         return collect(lab, folder, *limits, shown=())
 
@@ -83,4 +83,4 @@ def test_each_is_what_the_table_says(said: Said) -> None:
 def test_a_slow_host_is_late_by_the_default_limits_too(said: Said) -> None:
     with closing(sqlite3.connect(said.folder / "fleet.db")) as connection:
         (size,) = connection.execute(_STORED, (SMALLEST,)).fetchone()
-    assert (size - CUT_AFTER_BYTES) / SLOW_BYTES * SLOW_EVERY_S > Limits().host_s
+    assert (size - SLOW_AFTER_BYTES) / SLOW_BYTES * SLOW_EVERY_S > Limits().host_s

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from fleet.lab.describe import HostDescription, load_demo, parse_description
-from fleet.lab.faults import BOMB_BYTES, CUT_AFTER_BYTES, SLOW_BYTES
+from fleet.lab.faults import BOMB_BYTES, CUT_AFTER_BYTES, SLOW_AFTER_BYTES, SLOW_BYTES
 from fleet.lab.servers import Lab, running_lab, start_lab
 
 BARE = "name: {name}\nsummary: a host\ngroup: some\nexpect: {{verdict: HEALTHY}}\n"
@@ -288,7 +288,7 @@ async def test_slow_output_comes_in_small_pieces(lab_of: LabOf) -> None:
     async with lab_of(describe(more="fault: slow-output\n")) as operator:
         connection, process = await operator.start("cat /dev/zero")
         async with connection:
-            assert await process.stdout.readexactly(CUT_AFTER_BYTES) == bytes(CUT_AFTER_BYTES)
+            assert await process.stdout.readexactly(SLOW_AFTER_BYTES) == bytes(SLOW_AFTER_BYTES)
             assert len(await process.stdout.read(4096)) == SLOW_BYTES
             process.close()
 
