@@ -137,7 +137,7 @@ def test_the_command_it_ends_with_can_be_pasted(demo: tuple[Path, str]) -> None:
         ["/bin/sh", "-c", printed.splitlines()[-1]], capture_output=True, text=True, check=False, cwd=out
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("db01  FAILING\n")
+    assert done.stdout.startswith("app01  FAILING\n")
     assert "AZCM0000" not in done.stdout
 
 
