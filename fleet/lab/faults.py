@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import asyncssh
 
+from fleet.collect.plan import script
 from fleet.lab.describe import Fault
 
 CUT_AFTER_BYTES = 110
@@ -184,6 +185,9 @@ async def write_bomb(client: Client) -> None:
 
     async def write() -> None:
         await _write(client, "".join(f"{word}\n" for word in words).encode())
+        # Who ends before it has the script breaks off its being sent.
+        with suppress(asyncio.IncompleteReadError):
+            await client.stdin.readexactly(len(script()))
         await _write(client, first + again * (BOMB_BYTES // _BLOCK_BYTES - 1))
         client.exit(0)
 

@@ -19,6 +19,7 @@ import asyncssh
 import pytest
 import yaml
 
+from fleet.collect.plan import script
 from fleet.lab.describe import HostDescription, load_demo, parse_description
 from fleet.lab.faults import BOMB_BYTES, CUT_AFTER_BYTES, SLOW_AFTER_BYTES, SLOW_BYTES
 from fleet.lab.servers import Lab, running_lab, start_lab
@@ -303,7 +304,8 @@ async def test_garbage_is_no_text_and_ends_well(lab_of: LabOf) -> None:
 
 async def test_a_zip_bomb_begins_as_an_answer_and_unfolds(lab_of: LabOf) -> None:
     async with lab_of(describe(more="fault: zip-bomb\n")) as operator:
-        code, out, _ = await operator.run("sudo -S -p ask sh -c 'echo go; exec sh -s -- shell n0 run item'")
+        command = "sudo -S -p ask sh -c 'echo go; exec sh -s -- shell n0 run item'"
+        code, out, _ = await operator.run(command, stdin=script())
     assert code == 0
     assert out.startswith(b"go\n\nn0 FLEET1 gzip ")
     assert len(out) < BOMB_BYTES // 500
