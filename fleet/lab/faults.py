@@ -20,9 +20,9 @@ from fleet.lab.describe import Fault
 CUT_AFTER_BYTES = 110
 """How much of an answer a host sends before its connection ends, or before it says no more: its header, and
 too little of the rest to read a word."""
-SLOW_BYTES, SLOW_EVERY_S = 1, 0.25
+SLOW_BYTES, SLOW_EVERY_S = 1, 0.5
 """What a slow host sends at a time, and how often."""
-SLOW_AFTER_BYTES = 400
+SLOW_AFTER_BYTES = 700
 """What it sends at once before: enough to see something of it. A visit's smallest answer, about a thousand
 bytes, still takes longer than fleet waits for a host."""
 BOMB_BYTES = 1 << 30
