@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fleet.collect.framing import deflate, find_header, inflate
 from fleet.collect.plan import script
+from fleet.lab.command import Command
 from fleet.lab.describe import Fault, HostDescription, Login
 from fleet.lab.faults import LOST, TOLD, Client, pass_on
 
@@ -19,8 +19,6 @@ SHAPE = "fleet-lab-shape"
 """The name in a recorded answer, in whose place each host's own is put."""
 
 _MAX_ANSWER_BYTES = 1 << 26
-_SUDO = re.compile(r"sudo -S -p (?P<prompt>\w+) sh -c 'echo (?P<ready>\w+); exec (?P<inner>[^']+)'\Z")
-_INNER = re.compile(r"(?P<head>sh -s -- \w+) (?P<nonce>\w+) \S+ (?P<items>\S.*)\Z")
 
 Record = Callable[[str, bytes], Awaitable[bytes]]
 """A command and a script to what a real shell in the host's tree prints."""
@@ -40,32 +38,6 @@ def copies(hosts: Sequence[HostDescription], count: int) -> Iterator[HostDescrip
         name = f"{host.name}-{number // len(hosts) + 1:05}"
         agent = replace(host.agent, resource_name=name if host.agent.resource_name else "")
         yield replace(host, name=name, agent=agent)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """The command line of a visit, taken apart. Without ``ready`` it is not run by sudo."""
-
-    head: str
-    nonce: str
-    items: str
-    prompt: str = ""
-    ready: str = ""
-
-    @classmethod
-    def parse(cls, line: str) -> Command | None:
-        """None: not a visit's."""
-        sudo = _SUDO.match(line)
-        inner = _INNER.match(sudo["inner"] if sudo else line)
-        if inner is None:
-            return None
-        return cls(
-            inner["head"],
-            inner["nonce"],
-            inner["items"],
-            prompt=sudo["prompt"] if sudo else "",
-            ready=sudo["ready"] if sudo else "",
-        )
 
 
 class Answers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import select
 import socket
 import time
@@ -15,6 +14,7 @@ from contextlib import suppress
 import asyncssh
 
 from fleet.collect.plan import script
+from fleet.lab.command import Command
 from fleet.lab.describe import Fault
 
 CUT_AFTER_BYTES = 110
@@ -38,9 +38,6 @@ _ENDLESS = b"all work and no play\n" * 1024
 _GARBAGE_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 20
 _NOT_SSH = b"HTTP/1.1 400 Bad Request\r\nServer: proxy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-# The words of a visit's command line that its answer must repeat.
-_READY = re.compile(r"'echo (\w+); exec ")
-_NONCE = re.compile(r"sh -s -- \w+ (\w+) ")
 
 Client = asyncssh.SSHServerProcess[bytes]
 """The one that asked for a command."""
@@ -176,15 +173,15 @@ async def write_endlessly(client: Client) -> None:
 
 async def write_bomb(client: Client) -> None:
     """Begin an honest answer, whose compressed rest unfolds to a gigabyte."""
-    command = client.command or ""
-    words = [match[1] for match in (_READY.search(command),) if match]
-    words += [f"\n{match[1]} FLEET1 gzip {int(time.time())}" for match in (_NONCE.search(command),) if match]
+    command = Command.parse(client.command or "")
+    ready = f"{command.ready}\n" if command and command.ready else ""
+    header = f"\n{command.nonce} FLEET1 gzip {int(time.time())}\n" if command else ""
     # Behind a full flush (RFC 1951) nothing refers back, so one compressed block can be sent again and again.
     engine = zlib.compressobj(9, zlib.DEFLATED, 31)
     first, again = (engine.compress(bytes(_BLOCK_BYTES)) + engine.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
 
     async def write() -> None:
-        await _write(client, "".join(f"{word}\n" for word in words).encode())
+        await _write(client, (ready + header).encode())
         # Who ends before it has the script breaks off its being sent.
         with suppress(asyncio.IncompleteReadError):
             await client.stdin.readexactly(len(script()))

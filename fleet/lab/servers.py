@@ -18,7 +18,8 @@ from pathlib import Path
 import asyncssh
 
 from fleet.collect.plan import script
-from fleet.lab.canned import Answers, Command, serve_canned, shape_of
+from fleet.lab.canned import Answers, serve_canned, shape_of
+from fleet.lab.command import Command
 from fleet.lab.describe import Fault, HostDescription
 from fleet.lab.faults import OUTPUTS, NoAnswer, RawServer
 from fleet.lab.handout import (

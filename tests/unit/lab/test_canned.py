@@ -13,7 +13,8 @@ import pytest
 
 from fleet.collect.framing import Section, find_header, inflate, split_sections
 from fleet.collect.plan import Plan, plan_visit
-from fleet.lab.canned import Command, copies
+from fleet.lab.canned import copies
+from fleet.lab.command import Command
 from fleet.lab.describe import HostDescription, parse_description
 from fleet.lab.servers import Lab, start_lab
 from fleet.model.words import Become, CheckMode
