@@ -8,17 +8,18 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from fleet.cli.options import Folder
+from fleet.cli.table import table
 from fleet.collect.deadlines import Limits
 from fleet.errors import SettingsError
 from fleet.lab.canned import copies as copied
 from fleet.lab.describe import HostDescription, load_demo, load_descriptions
-from fleet.lab.kept import LOG_FILE, Line, end, holder, keep, kept_lines, lines, require_free
+from fleet.lab.kept import LOG_FILE, end, holder, keep, kept_lines, lines, require_free
 from fleet.lab.servers import Lab
 from fleet.model.words import ExitCode
 from fleet.report.files import make_folder
@@ -117,7 +118,8 @@ def list_(hosts: Path | None, folder: Path) -> None:
     if shown is None:
         click.echo(f"the lab in {folder} is starting, process {process}", err=True)
         return
-    for row in _table(shown):
+    rows = [(line.host, str(line.port or "-"), line.expected, line.summary) for line in shown]
+    for row in table([("HOST", "PORT", "EXPECTED", "WHAT IS WRONG"), *rows]):
         click.echo(row)
     click.echo(
         f"up in {folder}, process {process}" if process else "not up; `fleet lab up` starts them", err=True
@@ -195,11 +197,3 @@ def _leave_running(folder: Path, words: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     click.echo(log.read_text(), err=True, nl=False)
     return code
-
-
-def _table(hosts: Sequence[Line]) -> Iterator[str]:
-    rows = [("HOST", "PORT", "EXPECTED", "WHAT IS WRONG")]
-    rows += [(host.host, str(host.port or "-"), host.expected, host.summary) for host in hosts]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import click
 
 from fleet.bootstrap import FORMATS, reading_store, report_writers
 from fleet.cli.options import DB, Folder, announce, require_folder
+from fleet.cli.table import table
 from fleet.errors import SettingsError
 from fleet.model.report import Run
 from fleet.model.words import Word
@@ -45,7 +46,7 @@ def runs(db: str | None, number: int) -> None:
     if not found:
         click.echo("no runs yet: fleet collect INVENTORY makes one")
         return
-    for line in _table([_HEADING, *(_cells(run, counts[run.id]) for run in found)]):
+    for line in table([_HEADING, *(_cells(run, counts[run.id]) for run in found)], right=range(3, 9)):
         click.echo(line)
 
 
@@ -115,14 +116,3 @@ def _cells(run: Run, counts: Mapping[Word, int]) -> tuple[str, ...]:
         *(str(counts.get(word, 0)) for word in _WORDS),
         clean(run.inventory),
     )
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """The rows as lines, numbers to the right of their columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (
-            cell.rjust(width) if 3 <= place < len(row) - 1 else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
