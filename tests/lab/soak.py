@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
 import sys
 import tempfile
@@ -26,7 +27,7 @@ from tests.lab.estate import estate, listening, told
 CONNECT_S, HOST_S = 5, 15
 _DONE = re.compile(rb" INFO \S+: (?:HEALTHY|DEGRADED|FAILING|NOT_OBSERVED)\b")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_LOOK_EVERY_S = 0.02
+_LOOK_EVERY_MS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +68,13 @@ def watch(inventory: Path, folder: Path, *words: str) -> Watched:
             (*command, "--log-file", str(log), "--out", str(folder / "out")), stdout=out, stderr=err
         )
     samples, counter = [], DoneCounter(log)
+    ends = select.poll()
+    ends.register(descriptor := os.pidfd_open(process.pid), select.POLLIN)
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
         if sample := _look(process.pid, counter):
             samples.append(sample)
-        time.sleep(_LOOK_EVERY_S)
+        ends.poll(_LOOK_EVERY_MS)
+    os.close(descriptor)
     _, status, usage = ended
     process.returncode = os.waitstatus_to_exitcode(status)
     store = open_existing(url)
