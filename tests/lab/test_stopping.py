@@ -180,7 +180,8 @@ def test_what_a_killed_run_was_writing_does_not_disturb_the_next(broken: Path, t
 
 def start_first(broken: Path, folder: Path) -> tuple[Call, DoneCounter]:
     (folder / "first").mkdir()
-    return start_broken(broken, folder, "first"), DoneCounter(folder / "first" / "log")
+    limits = ("--connect-timeout", "2", "--host-timeout", "5", "--concurrency", "20")
+    return start_broken(broken, folder, "first", *limits), DoneCounter(folder / "first" / "log")
 
 
 def stored_rows(folder: Path) -> int:
@@ -210,9 +211,8 @@ def require_next(broken: Path, folder: Path) -> None:
 
 
 def start_broken(inventory: Path, folder: Path, name: str, *words: str) -> Call:
-    limits = ("--connect-timeout", "2", "--host-timeout", "5", "--concurrency", "20")
     places = ("--db", url(folder), "--out", f"{folder}/out", "--log-file", f"{folder}/{name}/log", "-v")
-    return Call(folder / name, "collect", str(inventory), *places, *limits, *words)
+    return Call(folder / name, "collect", str(inventory), *places, *words)
 
 
 def require_reports(folder: Path, hosts: int) -> None:
