@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fleet.model.words import Become, Connection, HostKeyPolicy
+from fleet.model.words import OS, Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
 
 SSH_AGENT = "ssh-agent"
 """The word for ``key_file`` that asks for the running ssh-agent instead of a file."""
@@ -26,6 +26,30 @@ class SecretRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Winrm:
+    """How a Windows host is reached over WinRM. Paths are absolute.
+
+    ``cert_validation``: ``strict``, ``off`` or ``sha256:`` and 64 hex digits of the certificate.
+    ``spn_host`` None: the host's address. ``proxy``: a ``socks5h://`` or ``http://`` URL without credentials.
+    ``configuration_name``: a session configuration (JEA) that offers the visit as a function; None: the usual
+    one, which runs the script. ``tier0``: a domain controller may be visited.
+    """
+
+    scheme: Scheme = Scheme.HTTP
+    auth: WinrmAuth = WinrmAuth.NEGOTIATE
+    keytab: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    ca_file: str | None = None
+    cert_validation: str = "strict"
+    spn_service: str = "HTTP"
+    spn_host: str | None = None
+    proxy: str | None = None
+    configuration_name: str | None = None
+    tier0: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One host to visit. Paths are absolute; ``port`` is 1 to 65535; groups are outermost first."""
 
@@ -40,6 +64,7 @@ class Host:
     become_password: SecretRef | None = None
     known_hosts: str | None = None
     host_key_policy: HostKeyPolicy = HostKeyPolicy.STRICT
+    winrm: Winrm = Winrm()
     groups: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -48,3 +73,8 @@ class Host:
             raise ValueError("a host needs a name and an address")
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is not within 1..65535")
+
+    @property
+    def os(self) -> OS:
+        """The family whose script it runs."""
+        return OS.WINDOWS if self.connection is Connection.WINRM else OS.LINUX

@@ -11,7 +11,9 @@ OTHER = "anything else"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One thing to read on a host: a command for the fixed script, with its bounds.
+    """One thing to read on a host of one ``os``: a command for its fixed script, with its bounds.
+
+    On Windows the first word is one that the script knows, no program.
 
     ``needs_root``: under ``become: reads`` it runs as ``sudo -n ARGV`` unless its last word is a path
     the login may read. ``when``: ``always``, ``failed`` (the item before it failed), ``not-connected``
@@ -27,6 +29,7 @@ class Item:
     max_bytes: int = 65536
     newest: bool = False
     required: bool = False
+    os: OS = OS.LINUX
 
     def __post_init__(self) -> None:
         if not self.argv or self.timeout_s < 1 or self.max_bytes < 1:
@@ -87,6 +90,10 @@ class Pack:
     items: tuple[Item, ...]
     rules: tuple[Rule, ...]
     digest: str
+
+    def items_for(self, os: OS) -> tuple[Item, ...]:
+        """What is read on hosts of that family, in the order it is read."""
+        return tuple(item for item in self.items if item.os is os)
 
     def rule(self, rule_id: str) -> Rule | None:
         """The rule of that id, or None."""

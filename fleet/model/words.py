@@ -77,6 +77,7 @@ class Privilege(StrEnum):
     USER = "user"
     SUDO = "sudo"
     ROOT = "root"
+    ADMIN = "admin"
 
 
 class Connection(StrEnum):
@@ -84,6 +85,7 @@ class Connection(StrEnum):
 
     SSH = "ssh"
     LOCAL = "local"
+    WINRM = "winrm"
 
 
 class Become(StrEnum):
@@ -100,6 +102,23 @@ class HostKeyPolicy(StrEnum):
     STRICT = "strict"
     ACCEPT_NEW = "accept-new"
     OFF = "off"
+
+
+class Scheme(StrEnum):
+    """What carries WinRM: HTTP, whose bodies the login seals, or HTTPS."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+class WinrmAuth(StrEnum):
+    """How a login over WinRM is proved."""
+
+    KERBEROS = "kerberos"
+    NEGOTIATE = "negotiate"
+    NTLM = "ntlm"
+    BASIC = "basic"
+    CERTIFICATE = "certificate"
 
 
 class CheckMode(StrEnum):
