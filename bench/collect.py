@@ -131,7 +131,7 @@ async def bare(hosts: tuple[Host, ...], plan: Plan, options: Mapping[str, Any]) 
 async def fleet(hosts: tuple[Host, ...], folder: Path) -> None:
     """The product: the same hosts, and a judged row for each in SQLite."""
     settings = CollectSettings(inventory=folder / "bench.yaml", concurrency=AT_ONCE)
-    with built_collection(settings, hosts, load_pack(), f"sqlite:///{folder}/bench.db") as collection:
+    async with built_collection(settings, hosts, load_pack(), f"sqlite:///{folder}/bench.db") as collection:
         state = RunState(selected=len(hosts))
         await collection.collect(state)
         assert state.counts == {"HEALTHY": len(hosts)}, state.counts

@@ -5,19 +5,19 @@ The classes are imported where they are chosen: what stands behind them loads lo
 
 from __future__ import annotations
 
-import os
 import resource
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from os import environ
 from pathlib import Path
 
 import platformdirs
 
 from fleet import __version__
-from fleet.app.collect_run import Collection
+from fleet.app.collect_run import Collection, Crew
 from fleet.app.digest import Digest, shared_secrets
 from fleet.collect.deadlines import Limits
 from fleet.collect.guard import PasswordGuard
@@ -28,7 +28,7 @@ from fleet.inventory.secrets import SecretReader
 from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import Run
-from fleet.model.words import CheckMode, Connection, HostKeyPolicy
+from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy
 from fleet.ports import ReportWriter, Store, Transport
 
 DATABASE_VARIABLE = "FLEET_DATABASE_URL"
@@ -44,6 +44,7 @@ class CollectSettings:
 
     inventory: Path
     concurrency: int = 100
+    winrm_concurrency: int = 50
     limits: Limits = Limits()
     max_time_s: float | None = None
     check: CheckMode = CheckMode.AUTO
@@ -51,7 +52,7 @@ class CollectSettings:
 
 def database_url(given: str | None) -> str:
     """The option, else the environment, else a SQLite file in the platform's data folder."""
-    url = given or os.environ.get(DATABASE_VARIABLE)
+    url = given or environ.get(DATABASE_VARIABLE)
     if url:
         return url
     return f"sqlite:///{Path(platformdirs.user_data_dir('fleet')) / 'fleet.db'}"
@@ -123,30 +124,38 @@ class _Visitors:
         return self._visitors[host.connection]
 
 
-@contextmanager
-def built_collection(
+@asynccontextmanager
+async def built_collection(
     settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, store_url: str | None
-) -> Iterator[Collection]:
-    """Everything a run needs, wired; must be entered inside the event loop that will run it."""
-    plan = plan_visit(pack.items, settings.check)
-    secrets = SecretReader(os.environ)
-    run = _new_run(settings, hosts, pack, plan)
-    with (
-        opened_store(store_url) as store,
-        ThreadPoolExecutor(1, "store") as store_pool,
-        _judge_pool() as judge_pool,
-    ):
+) -> AsyncIterator[Collection]:
+    """Everything a run needs, wired."""
+    plans = {os: plan_visit(pack.items, settings.check, os) for os in OS if any(h.os is os for h in hosts)}
+    secrets = SecretReader(environ)
+    run = _new_run(settings, hosts, pack, plans)
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(opened_store(store_url))
+        store_pool = stack.enter_context(ThreadPoolExecutor(1, "store"))
+        judge_pool = stack.enter_context(_judge_pool())
         yield Collection(
             run=run,
             hosts=hosts,
-            visits=_visitors(settings, hosts, plan, secrets, run.id),
-            digest=Digest(pack, plan, store.mask_key(), secrets, shared_secrets(hosts)),
+            crews=_crews(settings, hosts),
+            visits=await _visitors(settings, hosts, plans, secrets, run.id, stack),
+            digest=Digest(pack, plans, store.mask_key(), secrets, shared_secrets(hosts)),
             store=store,
             store_pool=store_pool,
             judge_pool=judge_pool,
-            concurrency=settings.concurrency,
             max_time_s=settings.max_time_s,
         )
+
+
+def _crews(settings: CollectSettings, hosts: Sequence[Host]) -> tuple[Crew, ...]:
+    over_winrm = tuple(host for host in hosts if host.connection is Connection.WINRM)
+    others = tuple(host for host in hosts if host.connection is not Connection.WINRM)
+    return (
+        Crew(hosts=others, size=settings.concurrency),
+        Crew(hosts=over_winrm, size=settings.winrm_concurrency),
+    )
 
 
 @contextmanager
@@ -159,41 +168,53 @@ def _judge_pool() -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _visitors(
-    settings: CollectSettings, hosts: Sequence[Host], plan: Plan, secrets: SecretReader, run_id: str
+async def _visitors(
+    settings: CollectSettings,
+    hosts: Sequence[Host],
+    plans: Mapping[OS, Plan],
+    secrets: SecretReader,
+    run_id: str,
+    stack: AsyncExitStack,
 ) -> _Visitors:
+    # One guard for all: an account is one, however its hosts are reached.
     guard, clock = PasswordGuard(), SystemClock()
     return _Visitors(
         {
             connection: Visitor(
-                plan=plan,
-                transport=_transport(connection, settings),
+                plan=plans[os],
+                transport=await _transport(connection, settings, stack),
                 secrets=secrets,
                 guard=guard,
                 clock=clock,
                 limits=settings.limits,
                 run_id=run_id,
             )
-            for connection in {host.connection for host in hosts}
+            for connection, os in {(host.connection, host.os) for host in hosts}
         }
     )
 
 
-def _transport(connection: Connection, settings: CollectSettings) -> Transport:
+async def _transport(connection: Connection, settings: CollectSettings, stack: AsyncExitStack) -> Transport:
     if connection is Connection.LOCAL:
         from fleet.transport.local import LocalTransport
 
         return LocalTransport()
+    if connection is Connection.WINRM:
+        from fleet.transport.winrm import WinrmTransport
+
+        return await stack.enter_async_context(
+            WinrmTransport(connect_s=settings.limits.connect_s, concurrency=settings.winrm_concurrency)
+        )
     from fleet.transport.ssh import SshTransport
 
     return SshTransport(
         connect_s=settings.limits.connect_s,
-        agent_path=os.environ.get("SSH_AUTH_SOCK"),
+        agent_path=environ.get("SSH_AUTH_SOCK"),
         concurrency=settings.concurrency,
     )
 
 
-def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plan: Plan) -> Run:
+def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, plans: Mapping[OS, Plan]) -> Run:
     now = SystemClock().now()
     return Run(
         id=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
@@ -202,7 +223,7 @@ def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, pla
         selected=len(hosts),
         fleet_version=__version__,
         pack_digest=pack.digest,
-        script_sha256=plan.sha256,
+        script_sha256=" ".join(plan.sha256 for plan in plans.values()),
         warnings=inventory_warnings(hosts),
     )
 

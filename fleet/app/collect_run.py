@@ -64,17 +64,26 @@ class RunState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Hosts that share a transport, so many of which are visited at once."""
+
+    hosts: Sequence[Host]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """One run of ``collect``. ``store_pool`` has one thread: the store belongs to it alone."""
+    """One run of ``collect``: ``hosts``, each of them in one of the crews. ``store_pool`` has one thread: the
+    store belongs to it alone."""
 
     run: Run
     hosts: Sequence[Host]
+    crews: Sequence[Crew]
     visits: Visits
     digest: Digest
     store: Store
     store_pool: Executor
     judge_pool: Executor
-    concurrency: int
     max_time_s: float | None
 
     async def collect(self, state: RunState) -> None:
@@ -87,11 +96,12 @@ class Collection:
             if self.max_time_s is not None
             else None
         )
-        hosts = iter(self.hosts)
         writer = asyncio.create_task(self._write(queue))
         workers = [
             asyncio.create_task(self._work(hosts, queue, state))
-            for _ in range(min(self.concurrency, len(self.hosts)))
+            for crew in self.crews
+            for hosts in (iter(crew.hosts),)
+            for _ in range(min(crew.size, len(crew.hosts)))
         ]
         try:
             await self._until_done(workers, writer, state)
@@ -168,7 +178,7 @@ class Collection:
         return await loop.run_in_executor(self.judge_pool, self._judge_large, host, visit, answer)
 
     def _judge_large(self, host: Host, visit: Visit, answer: Answer) -> Judged:
-        return self.digest.judge(host, visit, answer, answer.plain(self.digest.max_answer_bytes))
+        return self.digest.judge(host, visit, answer, answer.plain(self.digest.max_answer_bytes(host)))
 
     async def _write(self, queue: asyncio.Queue[Judged | None]) -> None:
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from fleet.app.judge import judge
@@ -17,6 +17,7 @@ from fleet.model.host import Host, SecretRef
 from fleet.model.pack import Pack
 from fleet.model.report import HostResult
 from fleet.model.visit import Failure, Visit
+from fleet.model.words import OS
 from fleet.parse.mask import Masker
 from fleet.parse.observe import observe_visit
 from fleet.parse.scan import Anchors
@@ -39,10 +40,15 @@ class Digest:
     """Judges visits with one pack. CPU only; may be used by several threads at once."""
 
     def __init__(
-        self, pack: Pack, plan: Plan, mask_key: bytes, secrets: Secrets, shared: frozenset[SecretRef]
+        self,
+        pack: Pack,
+        plans: Mapping[OS, Plan],
+        mask_key: bytes,
+        secrets: Secrets,
+        shared: frozenset[SecretRef],
     ) -> None:
         self._pack = pack
-        self._plan = plan
+        self._plans = plans
         self._mask_key = mask_key
         self._secrets = secrets
         self._shared = _resolved(secrets, shared)
@@ -50,10 +56,9 @@ class Digest:
         self._classifier = Classifier(pack)
         self._anchors = Anchors(self._classifier.anchors)
 
-    @property
-    def max_answer_bytes(self) -> int:
-        """The most plain text that is worth reading of one answer."""
-        return self._plan.max_answer_bytes
+    def max_answer_bytes(self, host: Host) -> int:
+        """The most plain text that is worth reading of that host's answer."""
+        return self._plans[host.os].max_answer_bytes
 
     def judge(
         self, host: Host, visit: Visit, answer: Answer | None = None, plain: Plain | None = None
@@ -61,7 +66,7 @@ class Digest:
         """The host's result from the answer and its plain text; what came is judged, also after a failure."""
         mask = self._mask_for(host)
         if answer is not None and plain is not None:
-            visit = open_answer(visit, answer, plain, self._plan, mask)
+            visit = open_answer(visit, answer, plain, self._plans[host.os], mask)
         if visit.failure is not None:
             visit = replace(visit, failure=_masked(visit.failure, mask))
         observation = observe_visit(visit, self._anchors)

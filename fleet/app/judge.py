@@ -13,7 +13,7 @@ from fleet.model.observation import Observation
 from fleet.model.pack import Item, Pack
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
-from fleet.model.words import Observed, Phase, Privilege, Reason, Severity, State, Word
+from fleet.model.words import OS, Observed, Phase, Privilege, Reason, Severity, State, Word
 
 ACTIONS: tuple[tuple[Reason, str], ...] = (
     (Reason.UNREACHABLE, "Check that the host is up, its address is right and SSH listens there."),
@@ -95,10 +95,11 @@ def _is_agent_absent(active: Sequence[Finding]) -> bool:
 def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
     unanswered = {each.item: each.why for each in observation.unanswered}
     known = visit.by_item()
-    for place, item in enumerate(pack.items):
+    items = pack.items_for(OS.WINDOWS if observation.os is OS.WINDOWS else OS.LINUX)
+    for place, item in enumerate(items):
         if not item.required or item.name in observation.answered:
             continue
-        tried = (item, *_fallbacks(pack.items, place))
+        tried = (item, *_fallbacks(items, place))
         gaps = [_gap(each, known.get(each.name)) for each in tried]
         if gaps[0] and all(gaps):
             yield gaps[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from fleet.collect.plan import Plan, plan_visit
 from fleet.inventory.load import load_inventory
 from fleet.inventory.select import select
 from fleet.model.host import Host
-from fleet.model.words import Become, CheckMode, Connection, ExitCode
+from fleet.model.pack import Pack
+from fleet.model.words import OS, Become, CheckMode, Connection, ExitCode
 from fleet.packs.load import load_pack
 from fleet.report.groups import count_hosts
 from fleet.report.text import clean
@@ -30,6 +32,13 @@ from fleet.report.text import clean
 @DB
 @click.option(
     "--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Hosts at once."
+)
+@click.option(
+    "--winrm-concurrency",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="Hosts at once over WinRM, besides those.",
 )
 @click.option(
     "--connect-timeout",
@@ -92,7 +101,7 @@ def _collect(
     pack = load_pack()
     settings = _settings(inventory=inventory, **told)
     if show_commands:
-        click.echo(_commands(plan_visit(pack.items, settings.check), hosts))
+        click.echo(_commands(pack, settings.check, hosts))
         return ExitCode.OK
     if dry_run:
         click.echo(_targets(hosts))
@@ -104,6 +113,7 @@ def _settings(
     *,
     inventory: Path,
     concurrency: int,
+    winrm_concurrency: int,
     connect_timeout: float,
     host_timeout: float,
     max_time: float | None,
@@ -112,18 +122,35 @@ def _settings(
     return CollectSettings(
         inventory=inventory,
         concurrency=concurrency,
+        winrm_concurrency=winrm_concurrency,
         limits=Limits(connect_s=connect_timeout, host_s=host_timeout),
         max_time_s=max_time,
         check=CheckMode(check),
     )
 
 
-def _commands(plan: Plan, hosts: tuple[Host, ...]) -> str:
-    lines = [f"# script, SHA-256 {plan.sha256}, sent on stdin:", plan.script.decode()]
+def _commands(pack: Pack, check: CheckMode, hosts: tuple[Host, ...]) -> str:
+    lines: list[str] = []
+    for family in OS:
+        mine = [host for host in hosts if host.os is family]
+        if mine:
+            lines += _commands_of(plan_visit(pack.items, check, family), mine)
+    return "\n".join(lines)
+
+
+def _commands_of(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
+    if plan.os is OS.WINDOWS:
+        yield f"# script, SHA-256 {plan.sha256}, sent as the one command of a PowerShell session:"
+        yield plan.script.decode()
+        for tier0 in sorted({host.winrm.tier0 for host in hosts}):
+            command = plan.command(Become.NONE, nonce="NONCE", run_id="RUN", tier0=tier0)
+            yield f"# its arguments, one a line (NONCE and RUN vary):\n{command}"
+        return
+    yield f"# script, SHA-256 {plan.sha256}, sent on stdin:"
+    yield plan.script.decode()
     for become in sorted({host.become for host in hosts}, key=list(Become).index):
         command = plan.command(become, nonce="NONCE", run_id="RUN", prompt="PROMPT", ready="READY")
-        lines.append(f"# command line, become: {become} (NONCE, RUN, PROMPT and READY vary):\n{command}")
-    return "\n".join(lines)
+        yield f"# command line, become: {become} (NONCE, RUN, PROMPT and READY vary):\n{command}"
 
 
 def _targets(hosts: tuple[Host, ...]) -> str:

@@ -87,12 +87,13 @@ async def _run(
     form: str,
     interrupts: Interrupts,
 ) -> RunReport:
-    with built_collection(settings, hosts, pack, db) as collection:
+    async with built_collection(settings, hosts, pack, db) as collection:
         log.info(
-            "run %s begins: %s, %d at once, inventory %s",
+            "run %s begins: %s, %d at once and %d over WinRM, inventory %s",
             collection.run.id,
             count_hosts(len(hosts)),
             settings.concurrency,
+            settings.winrm_concurrency,
             settings.inventory,
         )
         interrupts.listen(_report_command(collection.run.id, db))

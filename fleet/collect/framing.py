@@ -1,8 +1,9 @@
 """Turns the framed answer of a visit into captures.
 
-The answer is a header line in the clear, then frames, compressed where the host has gzip:
+The answer is a header line in the clear, then frames, compressed where the host has gzip, and in lines of
+Base64 (RFC 4648) where what carries it carries text only:
 
-    NONCE FLEET1 gzip|plain EPOCH
+    NONCE FLEET1 gzip|gzip64|plain EPOCH
     NONCE begin ITEM PRIVILEGE / bytes / NONCE end ITEM EXITCODE / stderr
     NONCE skip ITEM WHY
     NONCE done COUNT
@@ -13,15 +14,18 @@ log cannot fake one. Without the done frame the answer is cut short.
 
 from __future__ import annotations
 
+import binascii
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from fleet.collect.plan import CODE_BYTES, keeps_end
 from fleet.model.pack import Item
 from fleet.model.visit import Capture
 from fleet.model.words import Privilege
+from fleet.parse.text import to_utf8
 
 MAX_STDERR_BYTES = 2048
 _MAX_REFUSAL_BYTES = 4096
@@ -38,23 +42,39 @@ _DENIED_IN_OUTPUT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _CANNOT_EXECUTE = 126
-_WHYS = ("not-needed", "connected", "hung")
+TIER0 = "tier0"
+"""Why a domain controller's items are skipped where the inventory does not say that it may be visited."""
+_WHYS = ("not-needed", "connected", "hung", TIER0)
 _MAX_CODE_DIGITS = 3
 # What ``tail -v`` writes above each file.
 _FILE_HEAD = re.compile(rb"^==> .{1,400} <==\n", re.MULTILINE)
 # No secret that was cut through reaches further; a line may be as long as the whole section.
 _MAX_TORN_BYTES = 65536
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
+# What the script of a Windows host keeps of each of many files.
+_FILE_BYTES = 4096
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\x03"
 # The year 5138: later than any clock that is merely wrong, earlier than the end of datetime.
 _MAX_EPOCH_DIGITS = 11
 
 
+class Form(StrEnum):
+    """How the frames travel."""
+
+    GZIP = "gzip"
+    GZIP64 = "gzip64"
+    PLAIN = "plain"
+
+
+_FORMS = {form.value.encode(): form for form in Form}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The header line: whether the rest is compressed, the host's clock in seconds since
+    """The header line: how the rest travels, the host's clock in seconds since
     1970 (None: nothing usable was said), and where the rest begins."""
 
-    is_gzip: bool
+    form: Form
     epoch_s: int | None
     end: int
 
@@ -95,10 +115,16 @@ def find_header(data: bytes, nonce: str) -> Header | None:
     words = data[at + len(mark) : stop].split()
     epoch = words[1] if len(words) > 1 else b""
     return Header(
-        is_gzip=words[:1] == [b"gzip"],
+        form=_FORMS.get(words[0] if words else b"", Form.PLAIN),
         epoch_s=int(epoch) if epoch.isdigit() and len(epoch) <= _MAX_EPOCH_DIGITS else None,
         end=stop + 1,
     )
+
+
+def from_base64(data: bytes) -> bytes:
+    """The bytes behind lines of Base64, as far as they are whole; what is none ends it silently."""
+    kept = _NO_BASE64.sub(b"", data)
+    return binascii.a2b_base64(kept[: len(kept) // 4 * 4])
 
 
 def inflate(data: bytes, limit: int) -> bytes:
@@ -177,8 +203,7 @@ def mask_sections(
     for section in sections:
         words = _words(section)
         item = items.get(words[1]) if words[0] == "begin" and len(words) > 1 else None
-        is_many = item is not None and "-v" in item.argv
-        whole = _untorn(section.data, _torn_at(item, words[0]), is_many=is_many)
+        whole = _untorn(section.data, _torn_at(item, words[0]), is_many=_is_many(item))
         data = mask(whole) if whole else whole
         line = section.line if not section.line or _is_of_script(words, items) else mask(section.line)
         untouched = data is section.data and line is section.line
@@ -207,12 +232,18 @@ def _is_code(word: str) -> bool:
     return word.isdigit() and len(word) <= _MAX_CODE_DIGITS
 
 
+def _is_many(item: Item | None) -> bool:
+    return item is not None and ("-v" in item.argv or item.argv[0] == "files")
+
+
 def _torn_at(item: Item | None, word: str) -> int | None:
     """From how many bytes on a text of that section has lost its beginning; None: never."""
     if word == "end":
         return MAX_STDERR_BYTES - CODE_BYTES
     if item is None:
         return None
+    if item.argv[0] == "files":
+        return _FILE_BYTES
     if "tail" in item.argv and "-c" in item.argv:
         return int(item.argv[item.argv.index("-c") + 1])
     return item.max_bytes + 1 if keeps_end(item) else None
@@ -222,6 +253,9 @@ def _untorn(data: bytes, torn_at: int | None, *, is_many: bool) -> bytes:
     """The data without the line that it, or each of many files in it, was cut through, the newline kept."""
     if torn_at is None or len(data) < torn_at:
         return data
+    # In UTF-16 the byte of a newline is half of one, and what is cut off takes its byte order mark along.
+    data = to_utf8(data)
+    torn_at = min(torn_at, len(data))
     pieces, done = [], 0
     heads = [head.span() for head in _FILE_HEAD.finditer(data)] if is_many else [(0, 0)]
     ends = [*(begin for begin, _ in heads[1:]), len(data)]

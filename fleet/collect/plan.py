@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleet.model.pack import Item
-from fleet.model.words import Become, CheckMode
+from fleet.model.words import OS, Become, CheckMode
 
 CHECK_ITEM = "agent.check"
 KEPT_ITEM = "agent.show"
@@ -24,15 +24,19 @@ _AROUND_BYTES = 4096
 _STAND_INS = {"{}": "=f", ";": "=e"}
 
 
-def script() -> bytes:
-    """The fixed text that every host runs."""
-    return Path(__file__).with_name("visit.sh").read_bytes()
+_SCRIPTS = {OS.LINUX: "visit.sh", OS.WINDOWS: "visit.ps1"}
+
+
+def script(os: OS = OS.LINUX) -> bytes:
+    """The fixed text that every host of that family runs."""
+    return Path(__file__).with_name(_SCRIPTS[os]).read_bytes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is sent: the script, its SHA-256 in hex, and the items as words."""
+    """What is sent to hosts of one family: the script, its SHA-256 in hex, and the items as words."""
 
+    os: OS
     script: bytes
     sha256: str
     items: tuple[Item, ...]
@@ -49,28 +53,41 @@ class Plan:
         comes before the first frame line is a section, too."""
         return 2 * len(self.items) + 2
 
-    def command(self, become: Become, *, nonce: str, run_id: str, prompt: str = "", ready: str = "") -> str:
-        """The one command line of a visit, of words that sh, csh, fish and rbash read alike.
+    def command(
+        self,
+        become: Become,
+        *,
+        nonce: str,
+        run_id: str,
+        prompt: str = "",
+        ready: str = "",
+        tier0: bool = False,
+    ) -> str:
+        """What a session starts. On Linux the one command line of a visit, of words that sh, csh, fish and
+        rbash read alike; on Windows the arguments of the script, one a line.
 
         Under ``become: shell`` sudo asks with ``prompt`` on stderr, and ``ready`` on stdout says that
         the script may be sent: before it, what is written to stdin would be read as a password.
         """
+        if self.os is OS.WINDOWS:
+            return "\n".join((nonce, run_id, "tier0" if tier0 else "member", *self.words))
         inner = " ".join(("sh -s --", become.value, nonce, run_id, *self.words))
         if become is not Become.SHELL:
             return inner
         return f"sudo -S -p {prompt} sh -c 'echo {ready}; exec {inner}'"
 
 
-def plan_visit(items: Sequence[Item], check: CheckMode) -> Plan:
-    """The plan for these items; ``check`` says when ``azcmagent check`` runs."""
-    chosen = tuple(_with_check(item, check) for item in items)
+def plan_visit(items: Sequence[Item], check: CheckMode, os: OS = OS.LINUX) -> Plan:
+    """The plan for the items of that family; ``check`` says when ``azcmagent check`` runs."""
+    chosen = tuple(_with_check(item, check) for item in items if item.os is os)
     kept = tuple(item for item in chosen if item is not None)
-    text = script()
+    text = script(os)
     return Plan(
+        os=os,
         script=text,
         sha256=hashlib.sha256(text).hexdigest(),
         items=kept,
-        words=tuple(map(_word, kept)),
+        words=tuple(map(_WORDS[os], kept)),
     )
 
 
@@ -90,15 +107,7 @@ def sudoers(items: Sequence[Item], user: str) -> str:
 def _with_check(item: Item, check: CheckMode) -> Item | None:
     if item.name != CHECK_ITEM or check is CheckMode.AUTO:
         return item
-    if check is CheckMode.NEVER:
-        return None
-    return Item(
-        name=item.name,
-        argv=item.argv,
-        needs_root=item.needs_root,
-        timeout_s=item.timeout_s,
-        max_bytes=item.max_bytes,
-    )
+    return None if check is CheckMode.NEVER else replace(item, when="always")
 
 
 def keeps_end(item: Item) -> bool:
@@ -110,8 +119,11 @@ def _is_kept(item: Item) -> bool:
     return item.name.startswith(KEPT_ITEM)
 
 
-def _word(item: Item) -> str:
-    keep = "all" if _is_kept(item) else "newest" if item.newest else "oldest"
+def _keep(item: Item) -> str:
+    return "all" if _is_kept(item) else "newest" if item.newest else "oldest"
+
+
+def _linux_word(item: Item) -> str:
     # One byte more than is wanted tells a whole answer from a cut one; what is kept loses its exit code.
     size = item.max_bytes + 1 + (CODE_BYTES if _is_kept(item) else 0)
     fields = (
@@ -120,10 +132,18 @@ def _word(item: Item) -> str:
         item.when,
         str(item.timeout_s),
         str(size),
-        keep,
+        _keep(item),
         "@".join(_STAND_INS.get(word, word) for word in item.argv),
     )
     return ":".join(fields)
+
+
+def _windows_word(item: Item) -> str:
+    fields = (item.name, item.when, str(item.timeout_s), str(item.max_bytes + 1), _keep(item), *item.argv)
+    return "|".join(fields)
+
+
+_WORDS = {OS.LINUX: _linux_word, OS.WINDOWS: _windows_word}
 
 
 def _sudoers_argv(item: Item) -> str:

@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from fleet.collect.become import as_text, become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
+    TIER0,
+    Form,
     Header,
     Plain,
     deflate,
     find_header,
+    from_base64,
     join_sections,
     mask_sections,
     open_gzip,
@@ -38,7 +41,7 @@ from fleet.errors import (
 )
 from fleet.model.host import Host
 from fleet.model.visit import Failure, Visit
-from fleet.model.words import Become, Phase, Reason
+from fleet.model.words import OS, Become, Phase, Reason
 from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transport
 
 _READ_BYTES = 1 << 18
@@ -46,6 +49,12 @@ _MAX_CHATTER_BYTES = 1 << 18
 _MAX_SHOWN_CHARS = 300
 _TOO_LARGE = "the answer is larger than any the visit can give; reading stopped"
 _MAX_WORDS_CHARS = 4096
+_DOMAIN_CONTROLLER = Failure(
+    reason=Reason.SKIPPED,
+    phase=Phase.EXEC,
+    message="it is a domain controller, and the inventory does not say that it may be visited",
+    action="Set `tier0: true` for it where the login may be used on domain controllers, or leave it out.",
+)
 
 _REASONS: dict[type[HostError], Reason] = {
     UnreachableError: Reason.UNREACHABLE,
@@ -61,7 +70,8 @@ _REASONS: dict[type[HostError], Reason] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back on stdout from the header on, before masking; ``offset_s`` host's clock minus ours."""
+    """What came back on stdout behind the header, out of its Base64 and before masking; ``offset_s`` host's
+    clock minus ours."""
 
     nonce: str
     data: bytes
@@ -70,7 +80,7 @@ class Answer:
 
     def plain(self, limit: int) -> Plain:
         """The framed text, decompressed as far as it goes, at most ``limit`` bytes."""
-        if self.header is not None and self.header.is_gzip:
+        if self.header is not None and self.header.form is not Form.PLAIN:
             return open_gzip(self.data, limit)
         return Plain(data=self.data[:limit] if self.header else b"", is_whole=False)
 
@@ -117,10 +127,17 @@ class Visitor:
         session = await self.transport.open(host, self.secrets, guard, phases)
         async with _closing(session), AsyncExitStack() as permits:
             nonce, prompt, ready = (secrets.token_hex(16) for _ in range(3))
-            shell = host.become is Become.SHELL
+            shell = host.become is Become.SHELL and self.plan.os is OS.LINUX
             phases.enter(Phase.BECOME if shell else Phase.EXEC)
             process = await session.start(
-                self.plan.command(host.become, nonce=nonce, run_id=self.run_id, prompt=prompt, ready=ready)
+                self.plan.command(
+                    host.become,
+                    nonce=nonce,
+                    run_id=self.run_id,
+                    prompt=prompt,
+                    ready=ready,
+                    tier0=host.winrm.tier0,
+                )
             )
             first = b""
             if shell:
@@ -193,13 +210,15 @@ async def _exchange(
                 phases.enter(Phase.TRANSFER)
             elif header is None and len(buffer) > _MAX_CHATTER_BYTES:
                 raise RemoteError("the host talks without end and did not start the visit")
-            if len(buffer) > plan.max_answer_bytes + _MAX_CHATTER_BYTES:
+            if len(buffer) > plan.max_answer_bytes // 3 * 4 + _MAX_CHATTER_BYTES:
                 raise RemoteError(_TOO_LARGE)
         said = await errors
     finally:
         errors.cancel()
         await asyncio.gather(errors, return_exceptions=True)
         data = bytes(buffer[header.end :]) if header else b""
+        if header is not None and header.form is Form.GZIP64:
+            data = from_base64(data)
         answers.append(Answer(nonce=nonce, data=data, header=header, offset_s=offset))
     if header is None:
         raise RemoteError("the host did not run the visit: " + _shown(said or bytes(buffer)))
@@ -246,6 +265,8 @@ def open_answer(
     masked = tuple(mask_sections(sections, items, mask))
     frames = parse_frames(masked, items)
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.
+    if visit.failure is None and any(capture.skipped == TIER0 for capture in frames.captures):
+        visit = replace(visit, failure=_DOMAIN_CONTROLLER)
     untouched = all(new is old for new, old in zip(masked, sections, strict=True))
     as_it_came = untouched and plain.is_whole
     stored = reheaded(answer.data) if as_it_came else deflate(join_sections(masked, answer.nonce))

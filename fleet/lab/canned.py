@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from fleet.collect.framing import deflate, find_header, inflate
+from fleet.collect.framing import Form, deflate, find_header, inflate
 from fleet.collect.plan import script
 from fleet.lab.command import Command
 from fleet.lab.describe import Fault, HostDescription, Login
@@ -59,7 +59,7 @@ class Answers:
                 if header is None:
                     return data
                 rest = data[header.end :]
-                plain = inflate(rest, _MAX_ANSWER_BYTES) if header.is_gzip else rest
+                plain = inflate(rest, _MAX_ANSWER_BYTES) if header.form is Form.GZIP else rest
                 self._kept[key] = command.nonce, plain
         nonce, plain = self._kept[key]
         plain = plain.replace(nonce.encode(), command.nonce.encode()).replace(SHAPE.encode(), name.encode())

@@ -104,7 +104,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     yield "Took", format_seconds(took) or "did not end"
     yield "fleet", clean(run.fleet_version)
     yield "Rules", clean(run.pack_digest)[:12]
-    yield "Script", clean(run.script_sha256)[:12]
+    yield "Script", " ".join(digest[:12] for digest in clean(run.script_sha256).split(" "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

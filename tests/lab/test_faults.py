@@ -126,7 +126,7 @@ async def collect(
     settings = CollectSettings(
         inventory=inventory, concurrency=AT_ONCE, limits=Limits(connect_s=0.5, host_s=1)
     )
-    with built_collection(settings, hosts, load_pack(), f"sqlite:///{folder}/fleet.db") as collection:
+    async with built_collection(settings, hosts, load_pack(), f"sqlite:///{folder}/fleet.db") as collection:
         state = RunState(selected=len(hosts))
         await collection.collect(state)
         assert state.done == len(hosts)

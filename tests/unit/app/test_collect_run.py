@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fleet.app.collect_run import BATCH, Collection, RunState
+from fleet.app.collect_run import BATCH, Collection, Crew, RunState
 from fleet.app.digest import Digest, shared_secrets
 from fleet.app.exit_code import Stopped
 from fleet.collect.deadlines import Limits
@@ -20,7 +20,7 @@ from fleet.collect.visit import Visitor
 from fleet.errors import RemoteError, StorageError, UnreachableError
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import Run
-from fleet.model.words import CheckMode, Observed, Phase, Reason, Word
+from fleet.model.words import OS, CheckMode, Observed, Phase, Reason, Word
 from fleet.packs.load import load_pack
 from fleet.ports import Transport
 from tests.fakes import AnsweringTransport, FakeClock, FakeSecrets, FakeStore, FakeTransport, raises
@@ -78,12 +78,12 @@ def collection(
             script_sha256=PLAN.sha256,
         ),
         hosts=chosen,
+        crews=[Crew(hosts=chosen, size=10)],
         visits=OneVisitor(visitor),
-        digest=Digest(PACK, PLAN, b"k" * 32, secrets, shared_secrets(chosen)),
+        digest=Digest(PACK, {OS.LINUX: PLAN}, b"k" * 32, secrets, shared_secrets(chosen)),
         store=store,
         store_pool=pool,
         judge_pool=pool,
-        concurrency=10,
         max_time_s=None,
     )
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fleet.collect.framing import (
     MAX_STDERR_BYTES,
+    Form,
     Frames,
     deflate,
     find_header,
@@ -197,7 +198,7 @@ def test_the_header_is_found_behind_a_talkative_shell() -> None:
     data = b"Welcome!\n\n" + NONCE.encode() + b" FLEET1 gzip 1700000000\nrest"
     header = find_header(data, NONCE)
     assert header is not None
-    assert (header.is_gzip, header.epoch_s, data[header.end :]) == (True, 1700000000, b"rest")
+    assert (header.form, header.epoch_s, data[header.end :]) == (Form.GZIP, 1700000000, b"rest")
 
 
 def test_a_clock_beyond_all_time_is_none() -> None:

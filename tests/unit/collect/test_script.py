@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.collect.framing import Frames, find_header, inflate, parse_frames, split_sections
+from fleet.collect.framing import Form, Frames, find_header, inflate, parse_frames, split_sections
 from fleet.collect.plan import plan_visit, sudoers
 from fleet.model.pack import Item
 from fleet.model.words import Become, CheckMode
@@ -57,7 +57,7 @@ def visit(shell: list[str], *items: Item) -> Frames:
     process.stdin.close()
     header = find_header(out, NONCE)
     assert header is not None
-    plain = inflate(out[header.end :], 1 << 20) if header.is_gzip else out[header.end :]
+    plain = inflate(out[header.end :], 1 << 20) if header.form is Form.GZIP else out[header.end :]
     return parse_frames(split_sections(plain, NONCE, 99), {item.name: item for item in items})
 
 

@@ -14,7 +14,7 @@ from fleet.model.words import OS, Severity
 from fleet.packs.load import load_pack
 
 ITEMS = """\
-items:
+linux:
   - {name: agent.show, argv: [azcmagent, show, -j], required: true, timeout_s: 20}
   - {name: agent.show-text, argv: [azcmagent, show], when: failed, needs_root: true}
   - {name: found, argv: [find, /var, -exec, cat, "{}", ";"], newest: true, max_bytes: 10}
@@ -175,7 +175,7 @@ def test_a_rules_mistake(tmp_path: Path, old: str, new: str, says: str) -> None:
         ("[azcmagent, show]", "['$HOME']", "every login shell"),
         ("[azcmagent, show]", "['x{}']", "every login shell"),
         ("name: found", "name: Found It", "item name"),
-        ("items:", "things:", "'items' is missing"),
+        ("linux:", "things:", "unknown key 'things'"),
     ],
 )
 def test_an_items_mistake(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -234,7 +234,7 @@ def test_a_word_every_shell_leaves_alone_is_taken(tmp_path: Path, word: str) -> 
 
 
 def test_a_fallback_needs_something_before_it(tmp_path: Path) -> None:
-    items = "items: [{name: a, argv: [a], when: failed, required: true}]"
+    items = "linux: [{name: a, argv: [a], when: failed, required: true}]"
     assert "is first" in mistakes_of(write_pack(tmp_path, items))[0]
 
 
