@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -87,6 +88,46 @@ class _AnsweringProcess:
 
     async def read_stderr(self, limit: int) -> bytes:
         return b""
+
+
+class _SayingProcess(_AnsweringProcess):
+    def __init__(self, told: SayingTransport) -> None:
+        super().__init__(told.answer())
+        self._told = told
+
+    async def write(self, data: bytes) -> None:
+        self._told.script += data
+
+
+class SayingTransport:
+    """Every host says this, ``NONCE`` replaced by the visit's own; frames without a header go in Base64."""
+
+    def __init__(self, say: bytes) -> None:
+        self._say = say
+        self.command = ""
+        self.script = b""
+
+    async def open(self, host: Host, secrets: Secrets, guard: Guard, phases: Phases) -> Session:
+        return _SayingSession(self)
+
+    def answer(self) -> bytes:
+        nonce = self.command.split("\n")[0].encode()
+        said = self._say.replace(b"NONCE", nonce)
+        if said.startswith(nonce):
+            return said
+        return b"%s FLEET1 gzip64 1700000000\n" % nonce + base64.encodebytes(gzip.compress(said))
+
+
+class _SayingSession:
+    def __init__(self, told: SayingTransport) -> None:
+        self._told = told
+
+    async def start(self, command: str) -> Process:
+        self._told.command = command
+        return _SayingProcess(self._told)
+
+    async def close(self) -> None:
+        pass
 
 
 class FakeStore:

@@ -43,7 +43,8 @@ class PasswordGuard:
     four attempts of which some had no answer, suspend it; after a success a refusal is that host's own
     trouble.
 
-    Used from one event loop. Passwords are told apart by a digest, they are not kept.
+    One account is logged in to as ``ops``, ``CORP\\ops`` and ``ops@corp.example``, by SSH and by WinRM: these
+    are the same here. Used from one event loop. Passwords are told apart by a digest, they are not kept.
     """
 
     def __init__(self) -> None:
@@ -52,7 +53,7 @@ class PasswordGuard:
     @asynccontextmanager
     async def attempt(self, kind: str, user: str, password: str) -> AsyncIterator[_Permit]:
         """Wait for the right to try. Raises CredentialError when the password was suspended."""
-        key = hashlib.sha256(f"{kind}\0{user}\0{password}".encode()).digest()
+        key = hashlib.sha256(f"{kind}\0{_account(user)}\0{password}".encode()).digest()
         account = self._accounts.setdefault(key, _Account())
         async with AsyncExitStack() as stack:
             if not account.is_proven:
@@ -67,3 +68,8 @@ class PasswordGuard:
                 )
             account.attempts += 1
             yield _Permit(account)
+
+
+def _account(user: str) -> str:
+    """The name without its domain, in one case, as Active Directory compares them."""
+    return user.rpartition("\\")[2].partition("@")[0].casefold()

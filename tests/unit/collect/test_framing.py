@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
 import gzip
 from collections.abc import Callable, Mapping
 
@@ -15,6 +17,7 @@ from fleet.collect.framing import (
     Frames,
     deflate,
     find_header,
+    from_base64,
     inflate,
     join_sections,
     mask_sections,
@@ -78,6 +81,42 @@ def test_what_a_cut_left_of_a_file_is_hidden() -> None:
     )
     (log,) = parse(plain, {"log": find}).captures
     assert log.data == b"==> a <==\n\n\n==> b <==\nwell\n==> c <==\n"
+
+
+def test_a_cut_text_in_utf16_loses_the_line_it_was_cut_through_and_no_more() -> None:
+    item = Item(name="log", argv=("tail", "C:\\log"), max_bytes=19, newest=True)
+    utf16 = codecs.BOM_UTF16_LE + "sesame-1\nab\u010a\n".encode("utf-16-le")
+    (log,) = parse(frames(b"begin log user\n" + utf16, b"end log 0\n"), {"log": item}).captures
+    assert (log.data, log.cut) == ("\nab\u010a\n".encode(), True)
+
+
+def test_a_windows_host_tells_the_files_of_a_section_apart() -> None:
+    files = Item(name="log", argv=("files", "C:\\x\\*\\state.json"))
+    torn = b"sesame-1" + b"x" * 4088
+    plain = frames(b"begin log user\n==> a <==\n" + torn + b"\n==> b <==\nwell", b"end log 0\n")
+    (log,) = parse(plain, {"log": files}).captures
+    assert log.data == b"==> a <==\n\n==> b <==\nwell"
+
+
+@pytest.mark.parametrize(
+    ("lines", "data"),
+    [
+        (b"YWJj\r\nZGVm\n", b"abcdef"),
+        (b"YW Jj\n?ZGVm", b"abcdef"),
+        (b"YWI=\n", b"ab"),
+        (b"YWJjZ", b"abc"),
+        (b"YWI=YWI=", b"ab"),
+        (b"", b""),
+    ],
+)
+def test_base64_is_read_as_far_as_it_goes(lines: bytes, data: bytes) -> None:
+    assert from_base64(lines) == data
+
+
+@given(st.binary(max_size=200))
+def test_base64_takes_any_bytes(data: bytes) -> None:
+    from_base64(data)
+    assert from_base64(base64.encodebytes(data)) == data
 
 
 def test_a_mask_does_not_change_whether_it_was_cut() -> None:

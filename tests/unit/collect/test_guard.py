@@ -34,6 +34,15 @@ async def test_wrong_for_all_two_attempts_arrive() -> None:
     assert outcomes.count("suspended") == 48
 
 
+async def test_one_account_has_several_names() -> None:
+    guard = PasswordGuard()
+    for user in ("ops", "CORP\\Ops"):
+        async with guard.attempt("login", user, "pw") as permit:
+            permit.refused()
+    with pytest.raises(CredentialError, match="suspended"):
+        await guard.attempt("login", "ops@corp.example", "pw").__aenter__()
+
+
 async def test_unproven_goes_one_host_at_a_time() -> None:
     running = [0, 0]
     guard = PasswordGuard()
