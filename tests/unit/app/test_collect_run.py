@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -104,6 +105,25 @@ async def test_a_host_in_flight_says_where_the_run_left_it(
         assert (result.verdict.reason, result.verdict.phase) == (Reason.SKIPPED, Phase.CONNECT)
         assert "the run was stopped" in result.verdict.message
         assert result.started_at == AT
+
+
+async def test_one_crew_that_hangs_holds_up_no_other(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet.app.collect_run.GRACE_S", 0.05)
+    chosen = hosts(12)
+    slow, quick = chosen[:6], chosen[6:]
+    transport = FakeTransport(lambda host: None if host in slow else UnreachableError("down"))
+    store, state = FakeStore(), RunState(selected=len(chosen))
+    made = collection(pool, chosen, transport, store, FakeSecrets())
+    crews = (Crew(hosts=slow, size=2), Crew(hosts=quick, size=1))
+    run = asyncio.create_task(replace(made, crews=crews).collect(state))
+    while state.done < len(quick):
+        await asyncio.sleep(0)
+    assert sorted(transport.opened) == sorted(host.name for host in (*slow[:2], *quick))
+    state.stop(Stopped.INTERRUPTED)
+    await run
+    assert set(store.results) == set(transport.opened)
 
 
 async def test_a_store_that_fails_ends_the_run_with_its_error(pool: ThreadPoolExecutor) -> None:
