@@ -19,6 +19,8 @@ FORM = (
     " hosts: {NAME: {address: ..., user: ...}}, see docs/inventory.md"
 )
 
+BACKSLASH = r"write 'DOM\user' in single quotes: in double ones YAML reads the backslash as an escape"
+
 _INDENT = re.compile(r"\s*")
 # The first line that says something.
 _INI_SECTION = re.compile(r"\A(?:[ \t]*(?:[#;].*)?\n)*\[[\w:.-]+\][ \t]*\n")
@@ -132,6 +134,9 @@ def parse_document(text: str, mistakes: Mistakes) -> Node | None:
 # Within [ ] or { }, where YAML reads a bracket of its own.
 _UNQUOTED = re.compile(r"[\[{,]\s*[^\s\"',\[\]{}]+\[[^\]]*\]|(?:env|file):[^\s\"']*\{")
 
+# Only where the parser stopped: there, it is an escape that YAML does not have.
+_ESCAPED = re.compile(r'"[^"\\]*\\[^"]*"')
+
 
 def _plainly(text: str, line: int) -> str:
     """What is wrong where the parser's own words would puzzle, else empty."""
@@ -140,6 +145,8 @@ def _plainly(text: str, line: int) -> str:
         return "a tab stands in the indentation, which takes blanks only"
     if written and _UNQUOTED.search(written[0]):
         return 'not YAML: put quotes around a range, as in "web[01:40]", and around what holds {host}'
+    if written and _ESCAPED.search(written[0]):
+        return f"not YAML: {BACKSLASH}"
     if _INI_SECTION.search(text):
         return f"this looks like an Ansible inventory in INI form; {FORM}"
     return ""

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 from fleet.inventory.document import Mistakes
 from fleet.inventory.tree import Entry, Group, Tree
-from fleet.inventory.variables import LABEL, Layer, Secret, Setting
-from fleet.model.host import Host, SecretRef
+from fleet.inventory.variables import LABEL, Layer, Secret, Setting, is_sound, value_of
+from fleet.inventory.winrm import WINRM_ONLY, WinrmBuilder, winrm_faults
+from fleet.model.host import Host, SecretRef, Winrm
 from fleet.model.words import Become, Connection, HostKeyPolicy
 from fleet.parse.nodeset import fold
 
@@ -23,6 +23,7 @@ _NO_SHELL = (
     "become_password is used with become: shell only; become: reads needs the NOPASSWD rules that "
     "'fleet privileges sudoers' prints"
 )
+_SSH_ONLY = ("key_file", "become", "become_password", "known_hosts", "host_key_policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Resolver:
         self._tree = tree
         self._known_hosts = known_hosts
         self._mistakes = mistakes
+        self._winrm = WinrmBuilder()
         self._merged: dict[tuple[int, ...], _Merged] = {}
         self._clashes: dict[_Clash, list[str]] = defaultdict(list)
         self._faults: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
@@ -91,10 +93,16 @@ class Resolver:
             if clash.variable not in own:
                 self._clashes[clash].append(entry.name)
         layer = {**self._tree.defaults, **merged.layer, **own}
-        host = _build(entry.name, layer, merged.groups, self._known_hosts)
-        for fault, line in _faults(host, layer, entry.line):
+        host = self._built(entry.name, layer, merged.groups)
+        for fault, line in _faults(host, layer, own, entry.line):
             self._faults[fault][line].append(host.name)
         return host
+
+    def _built(self, name: str, layer: Layer, groups: tuple[str, ...]) -> Host:
+        if value_of(layer, "connection", Connection, Connection.SSH) is not Connection.WINRM:
+            return _unix_host(name, layer, groups, self._known_hosts)
+        winrm, port = self._winrm.build(layer, name)
+        return _windows_host(name, layer, groups, winrm, port)
 
     def _own(self, entry: Entry) -> Layer:
         if len(entry.layers) == 1:
@@ -132,41 +140,43 @@ def _contradict(one: Setting, other: Setting) -> bool:
     return None not in (one.value, other.value) and one.value != other.value
 
 
-def _build(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
-    connection = _get(layer, "connection", Connection, Connection.SSH)
-    policy = _get(layer, "host_key_policy", HostKeyPolicy, HostKeyPolicy.STRICT)
+def _unix_host(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
+    connection = value_of(layer, "connection", Connection, Connection.SSH)
+    policy = value_of(layer, "host_key_policy", HostKeyPolicy, HostKeyPolicy.STRICT)
     needs_known_hosts = connection is Connection.SSH and policy is not HostKeyPolicy.OFF
     return Host(
         name=name,
-        address=_get(layer, "address", str, name),
-        port=_get(layer, "port", int, 22),
+        address=value_of(layer, "address", str, name),
+        port=value_of(layer, "port", int, 22),
         connection=connection,
-        user=_get(layer, "user", str, ""),
-        key_file=_get(layer, "key_file", str, None),
+        user=value_of(layer, "user", str, ""),
+        key_file=value_of(layer, "key_file", str, None),
         password=_secret(layer, "password", name),
-        become=_get(layer, "become", Become, Become.NONE),
+        become=value_of(layer, "become", Become, Become.NONE),
         become_password=_secret(layer, "become_password", name),
-        known_hosts=_get(layer, "known_hosts", str, known_hosts if needs_known_hosts else None),
+        known_hosts=value_of(layer, "known_hosts", str, known_hosts if needs_known_hosts else None),
         host_key_policy=policy,
         groups=groups,
         labels=_labels(layer),
     )
 
 
-_T = TypeVar("_T")
-_D = TypeVar("_D")
-
-
-def _get(layer: Layer, variable: str, kind: type[_T], default: _D) -> _T | _D:
-    setting = layer.get(variable)
-    if setting is None or setting.value is None:
-        return default
-    assert isinstance(setting.value, kind)
-    return setting.value
+def _windows_host(name: str, layer: Layer, groups: tuple[str, ...], winrm: Winrm, port: int) -> Host:
+    return Host(
+        name=name,
+        address=value_of(layer, "address", str, name),
+        port=port,
+        connection=Connection.WINRM,
+        user=value_of(layer, "user", str, ""),
+        password=_secret(layer, "password", name),
+        winrm=winrm,
+        groups=groups,
+        labels=_labels(layer),
+    )
 
 
 def _secret(layer: Layer, variable: str, name: str) -> SecretRef | None:
-    secret = _get(layer, variable, Secret, None)
+    secret = value_of(layer, variable, Secret, None)
     return secret.fill(name) if secret else None
 
 
@@ -178,19 +188,30 @@ def _labels(layer: Layer) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _faults(host: Host, layer: Layer, line: int) -> Iterator[tuple[str, int]]:
-    if host.connection is Connection.SSH and _is_sound(layer, "connection"):
+def _faults(host: Host, layer: Layer, own: Layer, line: int) -> Iterator[tuple[str, int]]:
+    if is_sound(layer, "connection"):
+        yield from _foreign_faults(host, own)
+    if host.connection is Connection.WINRM:
+        yield from winrm_faults(host, layer, own, line)
+        return
+    if host.connection is Connection.SSH and is_sound(layer, "connection"):
         if "user" not in layer:
             yield _NO_USER, line
         if not layer.keys() & {"key_file", "password"}:
             yield _NO_CREDENTIAL, line
-    if host.become_password and host.become is not Become.SHELL and _is_sound(layer, "become"):
+    if host.become_password and host.become is not Become.SHELL and is_sound(layer, "become"):
         yield _NO_SHELL, layer["become_password"].line
 
 
-def _is_sound(layer: Layer, variable: str) -> bool:
-    """Not set, or with a value that can be used."""
-    return variable not in layer or layer[variable].value is not None
+def _foreign_faults(host: Host, own: Layer) -> Iterator[tuple[str, int]]:
+    """What its own entry says and its connection does not use; inherited, it would be meant for others."""
+    is_windows = host.connection is Connection.WINRM
+    for variable in _SSH_ONLY if is_windows else WINRM_ONLY:
+        if variable in own and own[variable].value is not None:
+            theirs = "ssh" if is_windows else "winrm"
+            hint = "; over winrm the account's own rights count" if variable.startswith("become") else ""
+            text = f"{variable} is for connection: {theirs}, and this is {host.connection}{hint}"
+            yield text, own[variable].line
 
 
 def _named(names: list[str]) -> str:

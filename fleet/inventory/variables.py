@@ -8,17 +8,25 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
-from fleet.inventory.document import Mistakes, Node, Scalar, entries
+from fleet.inventory.document import BACKSLASH, Mistakes, Node, Scalar, entries
 from fleet.model.host import SSH_AGENT, SecretRef
-from fleet.model.words import Become, Connection, HostKeyPolicy
+from fleet.model.words import Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
 
 LABEL = "labels."
 """A label is a variable of its own, ``labels.site``, so that labels merge by key."""
 
+UNUSED_CA_FILE = "ca_file is used with cert_validation: strict only"
+
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONFIGURATION = re.compile(r"[A-Za-z0-9_.-]+")
+_PROXY = re.compile(r"(?:socks5h|http)://(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?")
 _HOST = "{host}"
+
+STRICT = "strict"
+_PIN = "sha256:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +39,12 @@ class Secret:
 
     def fill(self, host: str) -> SecretRef:
         """The reference of this host."""
-        return SecretRef(scheme=self.scheme, target=self.base + self.text.replace(_HOST, host))
+        return SecretRef(scheme=self.scheme, target=self.base + fill_host(self.text, host))
+
+
+def fill_host(text: str, host: str) -> str:
+    """The text with the host's name for ``{host}``."""
+    return text.replace(_HOST, host)
 
 
 Value = str | int | Secret
@@ -48,6 +61,23 @@ class Setting:
 
 Layer = dict[str, Setting]
 """Variable to setting, as one ``vars`` (or defaults, or a host's entry) gives them."""
+
+_T = TypeVar("_T")
+_D = TypeVar("_D")
+
+
+def value_of(layer: Layer, variable: str, kind: type[_T], default: _D) -> _T | _D:
+    """The variable's value; the default where it is not set, or was noted as a mistake."""
+    setting = layer.get(variable)
+    if setting is None or setting.value is None:
+        return default
+    assert isinstance(setting.value, kind)
+    return setting.value
+
+
+def is_sound(layer: Layer, variable: str) -> bool:
+    """Not set, or with a value that can be used."""
+    return variable not in layer or layer[variable].value is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +107,8 @@ def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> La
             mistakes.add(key.line, _unknown(key.text, name), name)
         else:
             _add(layer, key, value, places, mistakes)
+    if "ca_file" in layer and value_of(layer, "cert_validation", str, STRICT) != STRICT:
+        mistakes.add(layer["ca_file"].line, UNUSED_CA_FILE, "ca_file")
     return layer
 
 
@@ -136,8 +168,10 @@ def _port(text: str, _: Places) -> int:
 
 
 def _user(text: str, _: Places) -> str:
-    if not text.isprintable() or " " in text or text.startswith("-"):
-        raise ValueError("a user name has no spaces, no control characters and no leading dash")
+    if not text.isprintable():
+        raise ValueError(rf"a user name has no control characters; {BACKSLASH}")
+    if " " in text or text.startswith("-"):
+        raise ValueError("a user name has no spaces and no leading dash")
     return text
 
 
@@ -178,6 +212,53 @@ def _secret(text: str, places: Places) -> Secret:
     return Secret("env", "", target)
 
 
+def _cert_validation(text: str, _: Places) -> str:
+    if text in (STRICT, "off"):
+        return text
+    if not text.startswith(_PIN):
+        raise ValueError(f"strict, off, or {_PIN} and the certificate's fingerprint is wanted")
+    digits = text.removeprefix(_PIN).replace(":", "").lower()
+    if re.fullmatch(r"[0-9a-f]{40}", digits):
+        raise ValueError("that is a SHA-1 thumbprint, as Windows shows it; sha256: takes 64 hex digits")
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        raise ValueError("sha256: takes 64 hex digits, with or without colons")
+    return _PIN + digits
+
+
+def _proxy(text: str, _: Places) -> str:
+    # What is refused is not repeated: it may hold a password.
+    if "@" in text:
+        raise ValueError("a proxy's URL holds no credentials here")
+    found = _PROXY.fullmatch(text)
+    if not found or not 1 <= int(found[1]) <= 65535:
+        raise ValueError("socks5h://HOST:PORT or http://HOST:PORT is wanted")
+    return text.removesuffix("/")
+
+
+def _spn_host(text: str, _: Places) -> str:
+    if not _ADDRESS.fullmatch(fill_host(text, "h")):
+        raise ValueError(f"{text!r} is not a host name ({{host}} is filled in)")
+    return text
+
+
+def _spn_service(text: str, _: Places) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", text):
+        raise ValueError("the first part of a service principal name is wanted, such as HTTP, HOST or WSMAN")
+    return text
+
+
+def _configuration(text: str, _: Places) -> str:
+    if not _CONFIGURATION.fullmatch(text):
+        raise ValueError("the name of a session configuration has letters, digits and _ . -")
+    return text
+
+
+def _flag(text: str, _: Places) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("true or false is wanted")
+    return text == "true"
+
+
 VARIABLES: dict[str, Callable[[str, Places], Value]] = {
     "address": _address,
     "port": _port,
@@ -189,5 +270,17 @@ VARIABLES: dict[str, Callable[[str, Places], Value]] = {
     "become_password": _secret,
     "known_hosts": _path,
     "host_key_policy": _word(HostKeyPolicy),
+    "scheme": _word(Scheme),
+    "auth": _word(WinrmAuth),
+    "keytab": _path,
+    "client_cert": _path,
+    "client_key": _path,
+    "ca_file": _path,
+    "cert_validation": _cert_validation,
+    "spn_service": _spn_service,
+    "spn_host": _spn_host,
+    "proxy": _proxy,
+    "configuration_name": _configuration,
+    "tier0": _flag,
 }
 VARIABLE_NAMES = (*VARIABLES, "labels")

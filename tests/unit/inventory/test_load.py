@@ -15,7 +15,7 @@ from fleet.errors import InventoryError
 from fleet.inventory.load import load_inventory
 from fleet.inventory.variables import VARIABLE_NAMES
 from fleet.model.host import SSH_AGENT, Host, SecretRef
-from fleet.model.words import Become, Connection, HostKeyPolicy
+from fleet.model.words import Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
 
 HOME = Path("/home/ops")
 EXAMPLES = Path(__file__).parents[3] / "inventory"
@@ -23,29 +23,6 @@ LOGIN = "defaults: {user: ops, key_file: id}\n"
 
 Load = Callable[[str], dict[str, Host]]
 Refuse = Callable[[str], list[tuple[int, str]]]
-
-
-@pytest.fixture
-def load(tmp_path: Path) -> Load:
-    def run(text: str) -> dict[str, Host]:
-        path = tmp_path / "fleet.yaml"
-        path.write_text(text)
-        return {host.name: host for host in load_inventory(path, home=HOME)}
-
-    return run
-
-
-@pytest.fixture
-def refuse(tmp_path: Path) -> Refuse:
-    def run(text: str) -> list[tuple[int, str]]:
-        path = tmp_path / "fleet.yaml"
-        path.write_text(text)
-        with pytest.raises(InventoryError) as caught:
-            load_inventory(path, home=HOME)
-        assert all(mistake.path == str(path) for mistake in caught.value.mistakes)
-        return [(mistake.line, mistake.text) for mistake in caught.value.mistakes]
-
-    return run
 
 
 WHOLE = """\
@@ -377,11 +354,13 @@ def test_any_text_loads_or_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_the_example_loads_and_the_schema_knows_every_variable() -> None:
-    assert len(load_inventory(EXAMPLES / "example.yaml", home=HOME)) == 49
+    assert len(load_inventory(EXAMPLES / "example.yaml", home=HOME)) == 65
     schema = json.loads((EXAMPLES / "inventory.schema.json").read_text())
     assert set(schema["$defs"]["vars"]["properties"]) == set(VARIABLE_NAMES)
     assert set(schema["properties"]) == {"defaults", "groups", "hosts"}
     words = schema["$defs"]["vars"]["properties"]
     assert words["become"]["enum"] == [word.value for word in Become]
     assert words["connection"]["enum"] == [word.value for word in Connection]
+    assert words["scheme"]["enum"] == [word.value for word in Scheme]
+    assert words["auth"]["enum"] == [word.value for word in WinrmAuth]
     assert words["host_key_policy"]["enum"] == [word.value for word in HostKeyPolicy]

@@ -1,0 +1,145 @@
+"""What a file says about a Windows host into how it is reached over WinRM, and what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from fleet.inventory.variables import STRICT, UNUSED_CA_FILE, Layer, fill_host, is_sound, value_of
+from fleet.model.host import Host, Winrm
+from fleet.model.words import Scheme, WinrmAuth
+
+WINRM_ONLY = (
+    "scheme",
+    "auth",
+    "keytab",
+    "client_cert",
+    "client_key",
+    "ca_file",
+    "cert_validation",
+    "spn_service",
+    "spn_host",
+    "proxy",
+    "configuration_name",
+    "tier0",
+)
+"""Variables that nothing but ``connection: winrm`` uses."""
+
+PORTS = {Scheme.HTTP: 5985, Scheme.HTTPS: 5986}
+_SSH_PORT = 22
+
+_DEFAULT = Winrm()
+_IP_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
+_PASSWORD_AUTHS = (WinrmAuth.NEGOTIATE, WinrmAuth.NTLM, WinrmAuth.BASIC)
+_ONE_AUTH = {
+    "keytab": WinrmAuth.KERBEROS,
+    "client_cert": WinrmAuth.CERTIFICATE,
+    "client_key": WinrmAuth.CERTIFICATE,
+}
+
+_Faults = Iterator[tuple[str, int]]
+
+
+class WinrmBuilder:
+    """Builds them; hosts that are reached alike share one."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Winrm] = {}
+
+    def build(self, layer: Layer, name: str) -> tuple[Winrm, int]:
+        """How this host is reached, and its port."""
+        scheme, port = _scheme_and_port(layer)
+        spn_host = fill_host(value_of(layer, "spn_host", str, ""), name) or None
+        told = (layer[variable].value if variable in layer else None for variable in WINRM_ONLY)
+        key = (scheme, spn_host, *told)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _build(layer, scheme, spn_host)
+        return known, port
+
+
+def _scheme_and_port(layer: Layer) -> tuple[Scheme, int]:
+    port = value_of(layer, "port", int, None)
+    likely = Scheme.HTTPS if port == PORTS[Scheme.HTTPS] else Scheme.HTTP
+    scheme = value_of(layer, "scheme", Scheme, likely)
+    return scheme, port or PORTS[scheme]
+
+
+def _build(layer: Layer, scheme: Scheme, spn_host: str | None) -> Winrm:
+    return Winrm(
+        scheme=scheme,
+        auth=value_of(layer, "auth", WinrmAuth, _DEFAULT.auth),
+        keytab=value_of(layer, "keytab", str, None),
+        client_cert=value_of(layer, "client_cert", str, None),
+        client_key=value_of(layer, "client_key", str, None),
+        ca_file=value_of(layer, "ca_file", str, None),
+        cert_validation=value_of(layer, "cert_validation", str, STRICT),
+        spn_service=value_of(layer, "spn_service", str, _DEFAULT.spn_service),
+        spn_host=spn_host,
+        proxy=value_of(layer, "proxy", str, None),
+        configuration_name=value_of(layer, "configuration_name", str, None),
+        tier0=value_of(layer, "tier0", bool, False),
+    )
+
+
+def winrm_faults(host: Host, layer: Layer, own: Layer, line: int) -> _Faults:
+    """What is wrong with a host that is reached over WinRM, and in which line.
+
+    Args:
+        layer: all that is said about it.
+        own: what its own entry says of that.
+        line: where it is mentioned first.
+    """
+    if is_sound(layer, "auth"):
+        yield from _login_faults(host, layer, line)
+        yield from _other_auth_faults(host, own)
+    if is_sound(layer, "scheme") and is_sound(layer, "port"):
+        yield from _port_faults(host, layer)
+        yield from _scheme_faults(host, layer, own)
+
+
+def _login_faults(host: Host, layer: Layer, line: int) -> _Faults:
+    auth = host.winrm.auth
+    if auth in _PASSWORD_AUTHS:
+        if "user" not in layer:
+            yield rf"auth: {auth} needs a user (DOM\user or user@domain)", line
+        if "password" not in layer:
+            yield f"auth: {auth} needs password; with a keytab or a ticket it is auth: kerberos", line
+    elif auth is WinrmAuth.KERBEROS:
+        if host.winrm.keytab and "user" not in layer:
+            yield "keytab needs a user: the principal in it", line
+        if not host.winrm.spn_host and is_sound(layer, "spn_host") and _IP_ADDRESS.fullmatch(host.address):
+            at = layer["address"].line if "address" in layer else line
+            yield "auth: kerberos knows hosts by name, and the address is none: set spn_host", at
+    elif not layer.keys() >= {"client_cert", "client_key"}:
+        yield "auth: certificate needs client_cert and client_key", line
+
+
+def _other_auth_faults(host: Host, own: Layer) -> _Faults:
+    for variable, auth in _ONE_AUTH.items():
+        if variable in own and host.winrm.auth is not auth:
+            yield f"{variable} is used with auth: {auth} only", own[variable].line
+
+
+def _port_faults(host: Host, layer: Layer) -> _Faults:
+    scheme = host.winrm.scheme
+    other = Scheme.HTTP if scheme is Scheme.HTTPS else Scheme.HTTPS
+    if host.port == _SSH_PORT:
+        yield "port 22 is that of SSH: for winrm it is 5985, or 5986 for https", layer["port"].line
+    elif host.port == PORTS[other]:
+        yield f"port {host.port} is for {other}, and the scheme is {scheme}", layer["port"].line
+
+
+def _scheme_faults(host: Host, layer: Layer, own: Layer) -> _Faults:
+    if host.winrm.scheme is Scheme.HTTPS:
+        if "ca_file" in own and "cert_validation" not in own and host.winrm.cert_validation != STRICT:
+            yield UNUSED_CA_FILE, own["ca_file"].line
+        return
+    if host.winrm.auth is WinrmAuth.BASIC:
+        yield "auth: basic over http would send the password readable: set scheme: https", layer["auth"].line
+    if host.winrm.auth is WinrmAuth.CERTIFICATE:
+        yield "auth: certificate works over https only: set scheme: https", layer["auth"].line
+    # Inherited by a host that is said to be on http they are meant for others.
+    for variable in ("ca_file", "cert_validation"):
+        if variable in own or (variable in layer and "scheme" not in layer):
+            yield f"{variable} is used over https only: set scheme: https", layer[variable].line
