@@ -28,7 +28,7 @@ from fleet.inventory.secrets import SecretReader
 from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import Run
-from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy
+from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy, Scheme
 from fleet.ports import ReportWriter, Store, Transport
 
 DATABASE_VARIABLE = "FLEET_DATABASE_URL"
@@ -108,12 +108,21 @@ def fitting_concurrency(wanted: int) -> tuple[int, str]:
 
 def inventory_warnings(hosts: Sequence[Host]) -> tuple[str, ...]:
     """What the operator is told on every run."""
-    off = sum(
+    keys = sum(
         host.host_key_policy is HostKeyPolicy.OFF and host.connection is Connection.SSH for host in hosts
     )
-    if not off:
-        return ()
-    return (f"host keys are NOT checked for {off} of {len(hosts)} hosts (host_key_policy: off)",)
+    certificates = sum(
+        host.winrm.cert_validation == "off" and host.winrm.scheme is Scheme.HTTPS for host in hosts
+    )
+    unchecked = (
+        ("host keys", keys, "host_key_policy: off"),
+        ("certificates", certificates, "cert_validation: off"),
+    )
+    return tuple(
+        f"{what} are NOT checked for {count} of {len(hosts)} hosts ({why})"
+        for what, count, why in unchecked
+        if count
+    )
 
 
 class _Visitors:

@@ -154,11 +154,13 @@ def _commands_of(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
 
 
 def _targets(hosts: tuple[Host, ...]) -> str:
-    lines = [clean(f"{host.name}  {_target(host)}, become {host.become}") for host in hosts]
+    lines = [clean(f"{host.name}  {_target(host)}") for host in hosts]
     return "\n".join([*lines, f"{count_hosts(len(hosts))} would be visited"])
 
 
 def _target(host: Host) -> str:
     if host.connection is Connection.LOCAL:
-        return "local"
-    return f"{host.connection} {host.user}@{host.address}:{host.port}"
+        return f"local, become {host.become}"
+    login = f"{host.user}@" if host.user else ""
+    how = f"{host.winrm.scheme}, {host.winrm.auth}" if host.os is OS.WINDOWS else f"become {host.become}"
+    return f"{host.connection} {login}{host.address}:{host.port}, {how}"

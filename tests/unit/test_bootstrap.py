@@ -6,7 +6,9 @@ import resource
 
 import pytest
 
-from fleet.bootstrap import fitting_concurrency
+from fleet.bootstrap import fitting_concurrency, inventory_warnings
+from fleet.model.host import Host, Winrm
+from fleet.model.words import Connection, HostKeyPolicy, Scheme
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,19 @@ def test_concurrency_fits_the_limit_on_open_files(
         assert message.startswith(
             f"concurrency lowered from 100 to {fits}: this process may open {limits[1]} files"
         )
+
+
+def test_every_run_says_whose_identity_is_not_checked() -> None:
+    unchecked = Winrm(scheme=Scheme.HTTPS, cert_validation="off")
+    sealed = Winrm(scheme=Scheme.HTTP, cert_validation="off")
+    hosts = (
+        Host(name="a", address="a", host_key_policy=HostKeyPolicy.OFF),
+        Host(name="b", address="b", connection=Connection.WINRM, winrm=unchecked),
+        Host(name="c", address="c", connection=Connection.WINRM, winrm=unchecked),
+        Host(name="d", address="d", connection=Connection.WINRM, winrm=sealed),
+    )
+    assert inventory_warnings(hosts) == (
+        "host keys are NOT checked for 1 of 4 hosts (host_key_policy: off)",
+        "certificates are NOT checked for 2 of 4 hosts (cert_validation: off)",
+    )
+    assert inventory_warnings(hosts[3:]) == ()

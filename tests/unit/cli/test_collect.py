@@ -69,13 +69,17 @@ def test_a_dry_run_names_who_would_be_visited_and_how_many(fleet: Fleet, tmp_pat
         "hosts:\n"
         "  here: {connection: local, become: reads}\n"
         "  web01: {address: 198.51.100.4, port: 2222, user: ops, key_file: id}\n"
+        "  win01: {connection: winrm, user: 'CORP\\fleet', password: env:PW, port: 5986}\n"
+        "  win02: {connection: winrm, auth: kerberos}\n"
     )
     done = fleet("collect", inventory, "--dry-run")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
         "here  local, become reads",
         "web01  ssh ops@198.51.100.4:2222, become none",
-        "2 hosts would be visited",
+        "win01  winrm CORP\\fleet@win01:5986, https, negotiate",
+        "win02  winrm win02:5985, http, kerberos",
+        "4 hosts would be visited",
     ]
 
 
