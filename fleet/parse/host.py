@@ -19,9 +19,10 @@ def parse_os_name(data: bytes) -> str:
 
 
 def parse_clock(data: bytes) -> tuple[int, str] | None:
-    """Unix time and time zone ("+0100 CET") of ``date +%s/%z/%Z``; None when it is something else."""
-    match = re.fullmatch(r"(\d{1,12})/([+-]\d{4})/([\w+-]{1,10})\s*", decode(data[:64]))
-    return (int(match[1]), f"{match[2]} {match[3]}") if match else None
+    """Unix time and time zone ("+0100 CET") of ``date +%s/%z/%Z``, zones named as either system does; None
+    when it is something else."""
+    match = re.fullmatch(r"([0-9]{1,12})/([+-][0-9]{4})/([\w+-][\w+.() -]{0,99})\s*", decode(data[:256]))
+    return (int(match[1]), f"{match[2]} {match[3].strip()}") if match else None
 
 
 def parse_uptime(data: bytes) -> int | None:
@@ -55,4 +56,5 @@ def failed_extensions(data: bytes) -> Iterator[str]:
         states = (found.members for found in json_objects(text))
         words = {value.lower() for state in states for value in state.values() if isinstance(value, str)}
         if any("fail" in word or word == "error" for word in words):
-            yield path.rsplit("/", 2)[-2] if path.count("/") > 1 else path
+            folders = re.split(r"[/\\]", path)
+            yield folders[-2] if len(folders) > 2 else path

@@ -19,12 +19,15 @@ _MISSING = re.compile(
 _SUDO_MISSING = re.compile(rb"^sudo: azcmagent: command not found", re.MULTILINE)
 
 
-def is_installed(calls: Iterable[Capture], himds: Service | None) -> bool | None:
+def is_installed(calls: Iterable[Capture], himds: Service | None, *, outlives: bool = False) -> bool | None:
     """Whether the agent is there. False only when its program was looked for and is not there, and no unit
-    says otherwise; None when nobody could tell."""
+    says otherwise; None when nobody could tell. ``outlives``: a unit says nothing beside the program, for it
+    may go on when that was removed."""
+    found = {_was_found(capture) for capture in calls}
+    if outlives and True not in found and False in found:
+        return False
     if himds is not None and service_state(himds) in ("running", "starting"):
         return True
-    found = {_was_found(capture) for capture in calls}
     if True in found:
         return True
     # A unit without its program is what a removal leaves behind, or a program that hides: not known which.

@@ -31,9 +31,14 @@ _STATES = {
     "reloading": "running",
     "running": "running",
     "activating": "starting",
+    "starting": "starting",
+    "resuming": "starting",
     "inactive": "stopped",
     "deactivating": "stopped",
     "stopped": "stopped",
+    "stopping": "stopped",
+    "pausing": "stopped",
+    "paused": "stopped",
     "failed": "failed",
 }
 _MAX_WORD = 100
