@@ -1,0 +1,41 @@
+"""The guide: its inventories load, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fleet.inventory.load import load_inventory
+from fleet.inventory.variables import VARIABLE_NAMES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+INVENTORY = (DOCS / "inventory.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", INVENTORY, re.DOTALL))
+def test_its_inventories_load(tmp_path: Path, text: str) -> None:
+    (tmp_path / "inventory.yaml").write_text(text)
+    assert load_inventory(tmp_path / "inventory.yaml", home=tmp_path)
+
+
+def test_it_tells_every_variable() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", INVENTORY, re.MULTILINE)
+    assert set(VARIABLE_NAMES) <= set(re.findall(r"`([a-z_0-9]+)`", " ".join(rows)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_its_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8"))
+    for path, anchor in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in _anchors(target), f"{path}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """What GitHub makes of its headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
