@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fleet.classify.evidence import harmless
 from fleet.classify.rank import rank
+from fleet.collect.framing import TIER0
 from fleet.model.finding import Finding
 from fleet.model.observation import Observation
 from fleet.model.pack import Item, Pack
@@ -27,6 +28,19 @@ ACTIONS: tuple[tuple[Reason, str], ...] = (
     (Reason.SKIPPED, "Run again for the hosts that were not visited."),
     (Reason.BUG, "Report the bug with the traceback from the log file."),
 )
+_WINDOWS_ACTIONS = {
+    Reason.UNREACHABLE: (
+        "Check that the host is up, its address is right and WinRM listens there "
+        "(`winrm enumerate winrm/config/listener`)."
+    ),
+    Reason.IDENTITY: "Find out why the host's certificate is not one to trust before you accept it.",
+    Reason.AUTH: (
+        "Check the user and the password, key table or certificate that the inventory names for this host, "
+        "and that the login may use WinRM there (Administrators or Remote Management Users)."
+    ),
+    Reason.PRIVILEGE: "Put the login into the host's Administrators, or use `fleet privileges jea`.",
+    Reason.REMOTE: "Log in by hand with `Enter-PSSession` and see that PowerShell runs there.",
+}
 
 _FAILING = (Severity.CRITICAL, Severity.ERROR)
 # timeout(1) of coreutils, its KILL, and busybox's TERM.
@@ -36,6 +50,10 @@ _NOT_THERE = b"No such file or directory"
 _MAX_SAID = 200
 _NO_END = "the answer ended before its end mark"
 _RUN_AGAIN = "Run again; if it ends early again, log in by hand and see what ends a long command there."
+_SPARED = "a domain controller, which the inventory does not open to visits; nothing was read"
+_OPEN_TIER0 = "Set `tier0: true` for this host to visit a domain controller."
+# A path on Linux; on Windows one with its drive or the variable that holds it.
+_PATH = re.compile(r"/|%\w+%\\|[A-Za-z]:\\")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 # The agent's own absence explains why nothing else of it could be read.
 _AGENT_ABSENT = "agent-not-installed"
@@ -51,15 +69,23 @@ class _Gap:
     why: str
 
 
-def judge(visit: Visit, observation: Observation, findings: Sequence[Finding], pack: Pack) -> Verdict:
+def judge(
+    visit: Visit,
+    observation: Observation,
+    findings: Sequence[Finding],
+    pack: Pack,
+    os: OS = OS.LINUX,
+) -> Verdict:
     """The verdict. Findings of a partial visit keep their word, and the message says what was not read;
     without any, that decides.
 
-    HEALTHY is said only when the visit is complete and every required item of the pack was read and
-    understood, where a file that does not exist counts as read.
+    HEALTHY is said only when the visit is complete and every item that the pack requires of hosts of that
+    family was read and understood, where a file that does not exist counts as read.
     """
+    if any(capture.skipped == TIER0 for capture in visit.captures):
+        return _not_visited(_SPARED, _OPEN_TIER0)
     active = [f for f in rank(findings, pack) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
-    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack))
+    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack.items_for(os)))
     whole = visit.complete and visit.failure is None and not gaps
     if active and (visit.captures or visit.failure is None):
         return Verdict(
@@ -71,7 +97,7 @@ def judge(visit: Visit, observation: Observation, findings: Sequence[Finding], p
         )
     if whole:
         return Verdict(word=Word.HEALTHY, observed=Observed.FULL)
-    return _not_observed(visit, gaps)
+    return _not_observed(visit, gaps, os)
 
 
 def word_of(active: Sequence[Finding]) -> Word:
@@ -92,10 +118,9 @@ def _is_agent_absent(active: Sequence[Finding]) -> bool:
     return any(finding.rule == _AGENT_ABSENT for finding in active)
 
 
-def _gaps(visit: Visit, observation: Observation, pack: Pack) -> Iterator[_Gap]:
+def _gaps(visit: Visit, observation: Observation, items: Sequence[Item]) -> Iterator[_Gap]:
     unanswered = {each.item: each.why for each in observation.unanswered}
     known = visit.by_item()
-    items = pack.items_for(OS.WINDOWS if observation.os is OS.WINDOWS else OS.LINUX)
     for place, item in enumerate(items):
         if not item.required or item.name in observation.answered:
             continue
@@ -138,7 +163,7 @@ def _failed(item: Item, capture: Capture) -> Reason | None:
     if capture.exit_code in _NO_PROGRAM:
         return Reason.PRIVILEGE if capture.privilege is Privilege.SUDO else Reason.PARTIAL
     # Of a file this is an answer; a program that says it lacks some file has not done its work.
-    is_file = item.argv[-1].startswith("/")
+    is_file = _PATH.match(item.argv[-1]) is not None
     return None if is_file and _NOT_THERE in capture.stderr else Reason.PARTIAL
 
 
@@ -163,28 +188,42 @@ def _not_read(gaps: Iterable[_Gap]) -> str:
     return "not read: " + "; ".join(dict.fromkeys(f"{gap.item} ({gap.why})" for gap in gaps))
 
 
-def _not_observed(visit: Visit, gaps: Sequence[_Gap]) -> Verdict:
-    observed = Observed.PARTIAL if visit.captures else Observed.NONE
-    if visit.failure is not None:
-        failure = visit.failure
-        return _verdict(observed, failure.reason, failure.phase, failure.message, failure.action)
-    if not visit.complete and not visit.captures:
-        return _verdict(observed, Reason.REMOTE, Phase.TRANSFER, _NO_END, _RUN_AGAIN)
-    reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
-    phase = Phase.EXEC if reason is Reason.DEADLINE else None
-    if not visit.complete and reason is Reason.PARTIAL:
-        return _verdict(observed, reason, phase, _NO_END)
-    return _verdict(observed, reason, phase, _not_read(gap for gap in gaps if gap.reason is reason))
-
-
-def _verdict(
-    observed: Observed, reason: Reason, phase: Phase | None, message: str, action: str = ""
-) -> Verdict:
+def _not_visited(message: str, action: str) -> Verdict:
     return Verdict(
         word=Word.NOT_OBSERVED,
-        observed=observed,
+        observed=Observed.NONE,
+        reason=Reason.SKIPPED,
+        message=message,
+        action=action,
+    )
+
+
+def _not_observed(visit: Visit, gaps: Sequence[_Gap], os: OS) -> Verdict:
+    reason, phase, message, action = _why(visit, gaps)
+    return Verdict(
+        word=Word.NOT_OBSERVED,
+        observed=Observed.PARTIAL if visit.captures else Observed.NONE,
         reason=reason,
         phase=phase,
         message=message,
-        action=action or dict(ACTIONS)[reason],
+        action=action or _action(reason, os),
     )
+
+
+def _why(visit: Visit, gaps: Sequence[_Gap]) -> tuple[Reason, Phase | None, str, str]:
+    """Reason, phase, message, and what to do where the reason alone does not tell."""
+    if visit.failure is not None:
+        failure = visit.failure
+        return failure.reason, failure.phase, failure.message, failure.action
+    if not visit.complete and not visit.captures:
+        return Reason.REMOTE, Phase.TRANSFER, _NO_END, _RUN_AGAIN
+    reason = next((r for r in _WORST_GAP if any(gap.reason is r for gap in gaps)), Reason.PARTIAL)
+    phase = Phase.EXEC if reason is Reason.DEADLINE else None
+    if not visit.complete and reason is Reason.PARTIAL:
+        return reason, phase, _NO_END, ""
+    return reason, phase, _not_read(gap for gap in gaps if gap.reason is reason), ""
+
+
+def _action(reason: Reason, os: OS) -> str:
+    usual = dict(ACTIONS)[reason]
+    return _WINDOWS_ACTIONS.get(reason, usual) if os is OS.WINDOWS else usual

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
@@ -12,7 +12,7 @@ from fleet.classify.evidence import make_evidence
 from fleet.classify.patterns import Matcher, compile_pattern
 from fleet.classify.survival import is_beating, state_of
 from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
-from fleet.model.observation import AgentState, Level, Log, LogRecord, Observation
+from fleet.model.observation import AgentState, Fact, Level, Log, LogRecord, Observation
 from fleet.model.pack import OTHER, Pack, Rule
 from fleet.model.words import State
 from fleet.parse.observe import SERVICE_LOGS
@@ -56,13 +56,17 @@ class Classifier:
 
     def classify(self, observation: Observation) -> tuple[Finding, ...]:
         """At most one finding for each rule and state, in no promised order."""
+        facts = {fact.name: fact for fact in observation.facts}
         hits: dict[tuple[str, State], tuple[Rule, list[_Hit]]] = {}
         for log in observation.logs:
             for rule, hit in self._matched(log, observation):
                 _, found = hits.setdefault((rule.id, hit.state), (rule, []))
                 found.append(hit)
-        from_logs = [_log_finding(rule, state, found) for (_, state), (rule, found) in hits.items()]
-        return (*from_logs, *self._state_findings(observation))
+        from_logs = [
+            _log_finding(_worded(rule, observation, facts), state, found)
+            for (_, state), (rule, found) in hits.items()
+        ]
+        return (*from_logs, *self._state_findings(observation, facts))
 
     def _matched(self, log: Log, observation: Observation) -> Iterator[tuple[Rule, _Hit]]:
         explained = set()
@@ -97,8 +101,7 @@ class Classifier:
                 matched.add(look.rule.id)
                 yield look.rule
 
-    def _state_findings(self, observation: Observation) -> Iterator[Finding]:
-        facts = {fact.name: fact for fact in observation.facts}
+    def _state_findings(self, observation: Observation, facts: Mapping[str, Fact]) -> Iterator[Finding]:
         for rule in self._states:
             if not _applies(rule, observation):
                 continue
@@ -110,7 +113,7 @@ class Classifier:
             evidence = [
                 make_evidence(facts[name].source, 0, f"{name} = {facts[name].value}") for name in read
             ]
-            yield _finding(rule, State.ACTIVE, 1, evidence)
+            yield _finding(_worded(rule, observation, facts), State.ACTIVE, 1, evidence)
 
 
 def _hit(record: LogRecord, log: Log, agent: AgentState, beating: bool) -> _Hit:
@@ -128,6 +131,19 @@ def _scope(hit: _Hit) -> tuple[State, int | None, int]:
 
 def _applies(rule: Rule, observation: Observation) -> bool:
     return rule.os is None or observation.os is None or rule.os is observation.os
+
+
+def _worded(rule: Rule, observation: Observation, facts: Mapping[str, Fact]) -> Rule:
+    """The rule in its words for that host. Of a host of unknown family only what is said of any holds."""
+    for variant in rule.instead:
+        is_family = variant.os is None or variant.os is observation.os
+        if is_family and all(holds(condition, facts) for condition in variant.where):
+            return replace(
+                rule,
+                cause=variant.cause or rule.cause,
+                remediation=variant.remediation or rule.remediation,
+            )
+    return rule
 
 
 def _log_finding(rule: Rule, state: State, hits: Sequence[_Hit]) -> Finding:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 import click
 
 from fleet.errors import SettingsError
-from fleet.model.pack import Condition, Pack, Rule
+from fleet.model.pack import Condition, Pack, Rule, Variant
 from fleet.packs.load import load_pack
 from fleet.report.text import clean, wrap
 
@@ -57,6 +57,8 @@ def _explained(rule: Rule, width: int) -> Iterator[str]:
     yield from wrap(f"{rule.id}  {rule.title}  ({rule.severity})", width, "", "  ")
     yield from _labelled("cause:", rule.cause, width)
     yield from _labelled("remedy:", rule.remediation, width)
+    for variant in rule.instead:
+        yield from _instead(variant, width)
     if rule.outcome:
         printed = f"{rule.outcome} printed by azcmagent as the outcome of a command"
         yield from _labelled("matches:", printed, width)
@@ -65,6 +67,15 @@ def _explained(rule: Rule, width: int) -> Iterator[str]:
     yield from _labelled("matches:", _tests(rule.conditions), width)
     yield from _labelled("unless:", _tests(rule.unless), width)
     yield f"source:  {rule.source}"
+
+
+def _instead(variant: Variant, width: int) -> Iterator[str]:
+    """Whose words they are stands before them, as the words are told instead of those above."""
+    hosts = f"on {variant.os}" if variant.os else "on hosts"
+    whose = f"{hosts} where {_tests(variant.where)}" if variant.where else hosts
+    yield from wrap(f"{whose}:", width, "", " " * 9)
+    for label, text in (("  cause:", variant.cause), ("  remedy:", variant.remediation)):
+        yield from wrap(f"{label:<9} {text}", width, "", " " * 10) if text else []
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:

@@ -58,9 +58,20 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """What a rule says of some hosts instead: those of ``os`` (None: any) of which all of ``where`` holds. A
+    text that is "" is the rule's own."""
+
+    os: OS | None = None
+    where: tuple[Condition, ...] = ()
+    cause: str = ""
+    remediation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule. Exactly one of ``outcome`` (an AZCM code, or ``OTHER`` for every failure that no
-    other rule describes), ``messages`` and ``conditions`` is set."""
+    other rule describes), ``messages`` and ``conditions`` is set. Of ``instead`` the first that fits."""
 
     id: str
     version: int
@@ -76,6 +87,7 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
     unless: tuple[Condition, ...] = ()
     symptom_of: tuple[str, ...] = ()
+    instead: tuple[Variant, ...] = ()
 
     def __post_init__(self) -> None:
         if sum((self.outcome is not None, bool(self.messages), bool(self.conditions))) != 1:

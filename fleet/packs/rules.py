@@ -13,7 +13,7 @@ import yaml
 from fleet.classify.conditions import OPERATORS, is_usable
 from fleet.classify.patterns import PatternError, compile_pattern
 from fleet.errors import Mistake
-from fleet.model.pack import OTHER, Condition, Message, Rule
+from fleet.model.pack import OTHER, Condition, Message, Rule, Variant
 from fleet.model.words import OS, Severity
 from fleet.packs.document import Document
 
@@ -21,7 +21,9 @@ MIN_ANCHOR = 5
 
 _REQUIRED = frozenset({"id", "version", "title", "severity", "cause", "remediation", "source"})
 _KINDS = frozenset({"outcome", "messages", "conditions"})
-_OPTIONAL = _KINDS | {"code", "os", "unless", "symptom_of"}
+_OPTIONAL = _KINDS | {"code", "os", "unless", "symptom_of", "instead"}
+_WHOSE = frozenset({"os", "where"})
+_WORDS = frozenset({"cause", "remediation"})
 _MESSAGE = frozenset({"anchors", "pattern"})
 _ID = re.compile(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*")
 _CODE = re.compile(r"AZCM[0-9]{4}")
@@ -54,6 +56,7 @@ def _rule(document: Document, root: yaml.Node, fields: dict[str, yaml.Node]) -> 
     conditions = tuple(_conditions(document, fields.get("conditions")))
     unless = tuple(_conditions(document, fields.get("unless")))
     symptom_of = tuple(document.text(node) for node in document.sequence(fields.get("symptom_of")))
+    instead = tuple(_variants(document, fields.get("instead")))
     system = _word(document, fields.get("os"), OS)
     rule_id = _identifier(document, fields.get("id"))
     texts = {key: _line(document, fields.get(key)) for key in ("title", "cause", "remediation", "source")}
@@ -70,6 +73,7 @@ def _rule(document: Document, root: yaml.Node, fields: dict[str, yaml.Node]) -> 
         conditions=conditions,
         unless=unless,
         symptom_of=symptom_of,
+        instead=instead,
         **texts,
     )
 
@@ -136,6 +140,22 @@ def _pattern(document: Document, node: yaml.Node | None) -> str:
     except PatternError as exc:
         document.complain(node, f"the pattern is not RE2: {exc}", "pattern")
     return pattern
+
+
+def _variants(document: Document, node: yaml.Node | None) -> Iterator[Variant]:
+    for entry in document.sequence(node):
+        fields = document.mapping(entry, frozenset(), _WHOSE | _WORDS)
+        if fields is None:
+            continue
+        for keys in (_WHOSE, _WORDS):
+            if not keys & fields.keys():
+                document.complain(entry, f"at least one of {', '.join(sorted(keys))} is needed", "instead")
+        yield Variant(
+            os=_word(document, fields.get("os"), OS),
+            where=tuple(_conditions(document, fields.get("where"))),
+            cause=_line(document, fields.get("cause")),
+            remediation=_line(document, fields.get("remediation")),
+        )
 
 
 def _conditions(document: Document, node: yaml.Node | None) -> Iterator[Condition]:

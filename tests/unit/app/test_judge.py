@@ -14,7 +14,7 @@ from fleet.model.observation import Observation
 from fleet.model.pack import Condition, Item, Pack, Rule
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Failure, Visit
-from fleet.model.words import Observed, Phase, Privilege, Reason, Severity, State, Word
+from fleet.model.words import OS, Observed, Phase, Privilege, Reason, Severity, State, Word
 
 PACK = Pack(
     name="p",
@@ -62,9 +62,13 @@ def finding(
 
 
 def judge(
-    visit: Visit, findings: tuple[Finding, ...], pack: Pack, observation: Observation | None = None
+    visit: Visit,
+    findings: tuple[Finding, ...],
+    pack: Pack,
+    observation: Observation | None = None,
+    os: OS = OS.LINUX,
 ) -> Verdict:
-    return judge_observed(visit, observation or Observation(), findings, pack)
+    return judge_observed(visit, observation or Observation(), findings, pack, os)
 
 
 WHOLE = visit(capture("show"), capture("log"))
@@ -238,6 +242,56 @@ def test_an_answer_that_ends_before_it_says_anything_is_the_hosts_trouble() -> N
 
 def test_every_reason_has_an_action() -> None:
     assert {reason for reason, _ in ACTIONS} == set(Reason)
+
+
+WINDOWS = replace(
+    PACK,
+    items=(
+        *PACK.items,
+        Item(name="show", argv=("azcmagent", "show", "-j"), required=True, os=OS.WINDOWS),
+        Item(name="log", argv=("tail", r"%ProgramData%\x\himds.log"), required=True, os=OS.WINDOWS),
+    ),
+)
+
+
+def test_a_windows_file_that_does_not_exist_was_looked_at() -> None:
+    said = rb"C:\ProgramData\x\himds.log: No such file or directory"
+    absent = capture("log", 1, stderr=said)
+    assert judge(visit(capture("show"), absent), (), WINDOWS, os=OS.WINDOWS).word is Word.HEALTHY
+    # A program that lacks a file of its own has not done its work.
+    lacking = judge(visit(capture("show", 1, stderr=said), capture("log")), (), WINDOWS, os=OS.WINDOWS)
+    assert (lacking.word, lacking.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)
+
+
+def test_a_plain_user_of_windows_is_told_how_to_be_more() -> None:
+    denied = visit(capture("show"), capture("log", 126, denied=True, stderr=b"access denied"))
+    verdict = judge(denied, (), WINDOWS, os=OS.WINDOWS)
+    assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.PRIVILEGE)
+    assert verdict.message == "not read: log (access denied)"
+    assert "Administrators" in verdict.action
+    assert "fleet privileges jea" in verdict.action
+    assert "sudo" not in verdict.action
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_no_advice_for_windows_speaks_of_linux(reason: Reason) -> None:
+    lost = visit(complete=False, failure=replace(GONE, reason=reason))
+    action = judge(lost, (), WINDOWS, os=OS.WINDOWS).action
+    assert action
+    assert not [word for word in ("SSH", "host key", "sudo", "`sh`") if word in action]
+
+
+def test_a_domain_controller_that_was_spared_is_no_partial_visit() -> None:
+    spared = visit(*(capture(name, None, skipped="tier0") for name in ("show", "log")))
+    for findings in ((), (finding("clock-skew", Severity.WARNING),)):
+        verdict = judge(spared, findings, WINDOWS, os=OS.WINDOWS)
+        assert (verdict.word, verdict.reason, verdict.observed) == (
+            Word.NOT_OBSERVED,
+            Reason.SKIPPED,
+            Observed.NONE,
+        )
+        assert verdict.action == "Set `tier0: true` for this host to visit a domain controller."
+        assert "domain controller" in verdict.message
 
 
 @pytest.mark.parametrize(

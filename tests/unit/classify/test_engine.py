@@ -23,7 +23,7 @@ from fleet.model.observation import (
     Observation,
     Outcome,
 )
-from fleet.model.pack import OTHER, Condition, Message, Pack, Rule
+from fleet.model.pack import OTHER, Condition, Message, Pack, Rule, Variant
 from fleet.model.words import OS, Severity, State
 from fleet.packs.load import load_pack
 
@@ -270,3 +270,44 @@ def test_a_code_shows_the_error_it_ended_with() -> None:
         Observation(logs=(log,))
     )
     assert (finding.count, [evidence.line for evidence in finding.evidence]) == (1, [5, 7])
+
+
+@pytest.mark.parametrize(
+    ("system", "facts", "said"),
+    [
+        (OS.WINDOWS, {"policy": "set", "clock.skew_s": "121"}, ("c", "r set")),
+        (OS.WINDOWS, {"policy": "not set", "clock.skew_s": "121"}, ("c windows", "r")),
+        (OS.WINDOWS, {"clock.skew_s": "121"}, ("c windows", "r")),
+        (OS.LINUX, {"policy": "set", "clock.skew_s": "121"}, ("c", "r")),
+        (None, {"policy": "set", "clock.skew_s": "121"}, ("c", "r")),
+    ],
+)
+def test_a_rule_has_its_words_for_the_host(
+    system: OS | None, facts: dict[str, str], said: tuple[str, str]
+) -> None:
+    instead = (
+        Variant(
+            os=OS.WINDOWS,
+            where=(Condition(field="policy", op="is", value="set"),),
+            remediation="r set",
+        ),
+        Variant(os=OS.WINDOWS, cause="c windows"),
+    )
+    pack = replace(PACK, rules=tuple(replace(rule, instead=instead) for rule in (MESSAGE, STATE)))
+    observation = Observation(
+        os=system,
+        logs=(Log(source="log.azcmagent", records=(record(1),)),),
+        facts=tuple(Fact(name=name, value=value) for name, value in facts.items()),
+    )
+    findings = Classifier(pack).classify(observation)
+    assert [finding.rule for finding in findings] == ["blocked", "skewed"]
+    assert {(finding.cause, finding.remediation) for finding in findings} == {said}
+
+
+def test_words_for_some_facts_hold_on_any_family() -> None:
+    instead = (Variant(where=(Condition(field="clock.skew_s", op="above", value="300"),), cause="far off"),)
+    pack = replace(PACK, rules=(replace(STATE, instead=instead),))
+    for skew, cause in (("301", "far off"), ("121", "c")):
+        facts = (Fact(name="clock.skew_s", value=skew),)
+        (finding,) = Classifier(pack).classify(Observation(facts=facts))
+        assert finding.cause == cause

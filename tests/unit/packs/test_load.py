@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import PackError
-from fleet.model.pack import Condition
+from fleet.model.pack import Condition, Variant
 from fleet.model.words import OS, Severity
 from fleet.packs.load import load_pack
 
@@ -32,6 +32,12 @@ cause: >-
   It is
   gone.
 remediation: Bring it back.
+instead:
+  - os: windows
+    where: [{fact: agent.leftovers, exists: "yes"}]
+    remediation: >-
+      Run
+      the installer.
 source: https://example.com/
 """
 CODE_RULE = """\
@@ -103,6 +109,13 @@ def test_a_whole_pack_is_understood(tmp_path: Path) -> None:
     assert gone.cause == "It is gone."
     assert gone.conditions == (Condition(field="agent.installed", op="is", value="no"),)
     assert gone.unless == (Condition(field="agent.version", op="at_least", value="1.40"),)
+    assert gone.instead == (
+        Variant(
+            os=OS.WINDOWS,
+            where=(Condition(field="agent.leftovers", op="exists", value="yes"),),
+            remediation="Run the installer.",
+        ),
+    )
     assert blocked.messages[0].anchors == ("Forbidden",)
     assert blocked.code is None
 
@@ -124,8 +137,8 @@ def test_all_mistakes_of_all_files_come_at_once(tmp_path: Path) -> None:
     found = mistakes_of(write_pack(tmp_path, items, **{"agent-gone": broken, "other": MESSAGE_RULE}))
     assert [text.split(": ")[0] for text in found] == [
         "items.yaml:2",
-        "rules/agent-gone.yaml:14",
-        "rules/agent-gone.yaml:15",
+        "rules/agent-gone.yaml:20",
+        "rules/agent-gone.yaml:21",
         "rules/agent-gone.yaml:4",
         "rules/other.yaml:1",
     ]
@@ -155,6 +168,16 @@ def test_all_mistakes_of_all_files_come_at_once(tmp_path: Path) -> None:
         ("source:", "unless: [{fact: a, exists: 'no'}]\nsource:", "nothing exists can compare"),
         ("source:", "unless: [{fact: a, is: b, above: 1}]\nsource:", "one test is needed"),
         ("source:", "unless: [{fact: a, like: b}]\nsource:", "unknown key 'like'"),
+        ("source:", "instead: []\nsource:", "at least one entry"),
+        ("source:", "instead: [{os: windows}]\nsource:", "cause, remediation is needed"),
+        ("source:", "instead: [{cause: c}]\nsource:", "os, where is needed"),
+        ("source:", "instead: [{os: beos, cause: c}]\nsource:", "linux, windows"),
+        ("source:", "instead: [{os: linux, title: c}]\nsource:", "unknown key 'title'"),
+        (
+            "source:",
+            "instead: [{cause: c, where: [{fact: a, above: b}]}]\nsource:",
+            "nothing above can compare",
+        ),
         ("id: blocked", "[not: yaml", "not YAML"),
     ],
 )
