@@ -1,0 +1,1 @@
+"""Simulated WinRM servers that speak the real protocol, one a host."""
