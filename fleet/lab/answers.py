@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from fleet.lab.describe import UNITS, HostDescription, UnitState
+from fleet.lab.windows import SERVICES, ServiceState
 
 _INSTANT = re.compile(r"\{([td])-(\d+)\}")
 _STAMPS = {"t": "%Y-%m-%dT%H:%M:%SZ", "d": "%Y-%m-%d %H:%M:%S"}
@@ -15,7 +17,14 @@ _TITLES = {
     "arcproxyd": "Azure Arc Proxy",
     "extd": "Extension Service",
     "gcad": "GC Service",
+    "himds": "Agent Service",
+    "arcproxy": "Azure Arc Proxy",
+    "extensionservice": "Extension Service",
+    "gcarcservice": "GC Service",
 }
+_WINDOWS_WORDS = {ServiceState.ABSENT: "unknown"}
+_LOG_FILE = "/var/opt/azcmagent/log/himds.log"
+_WINDOWS_LOG_FILE = r"C:\ProgramData\AzureConnectedMachineAgent\Log\himds.log"
 _ENDPOINTS = (
     "login.microsoftonline.com",
     "management.azure.com",
@@ -63,7 +72,7 @@ def render_show_text(host: HostDescription, now: datetime) -> str:
         "Location": agent.location,
         "Cloud": agent.cloud,
         "Agent Version": agent.version,
-        "Agent Logfile": "/var/opt/azcmagent/log/himds.log",
+        "Agent Logfile": _WINDOWS_LOG_FILE if host.windows else _LOG_FILE,
         "Agent Status": agent.status,
         "Agent Last Heartbeat": _heartbeat(host, now),
         "Agent Error Code": agent.error_code,
@@ -76,7 +85,7 @@ def render_show_text(host: HostDescription, now: datetime) -> str:
     }
     lines = [f"{label:<40}: {value}" for label, value in rows.items()]
     lines += ["Cloud Metadata", "Dependent Service Status"]
-    lines += [f"{f'  {_TITLES[unit]} ({unit})':<40}: {_word(host, unit)}" for unit in UNITS]
+    lines += [f"{f'  {_TITLES[name]} ({name})':<40}: {word}" for name, word in _services(host)]
     lines.append(f"{'Disabled Features':<40}: ")
     return "\n".join(lines) + "\n"
 
@@ -85,7 +94,7 @@ def render_show_json(host: HostDescription, now: datetime) -> str:
     """What ``azcmagent show -j`` prints."""
     agent = host.agent
     services = [
-        {"displayName": _TITLES[unit], "serviceName": unit, "status": _word(host, unit)} for unit in UNITS
+        {"displayName": _TITLES[name], "serviceName": name, "status": word} for name, word in _services(host)
     ]
     fields = {
         "resourceName": agent.resource_name,
@@ -166,9 +175,16 @@ def render_unit(host: HostDescription, unit: str, now: datetime) -> str:
     return "".join(f"{key}={value}\n" for key, value in properties.items())
 
 
-def _word(host: HostDescription, unit: str) -> str:
-    state = host.unit(unit)
-    return _ACTIVE.get(state, state.value)
+def _services(host: HostDescription) -> Iterator[tuple[str, str]]:
+    """Names and states in the agent's own words, which are those of the system."""
+    if host.windows is None:
+        for unit in UNITS:
+            state = host.unit(unit)
+            yield unit, _ACTIVE.get(state, state.value)
+        return
+    for name in SERVICES:
+        service = host.windows.service(name, is_installed=not host.agent.is_absent).state
+        yield name.lower(), _WINDOWS_WORDS.get(service, service.value.replace("-", " "))
 
 
 def _heartbeat(host: HostDescription, now: datetime) -> str:

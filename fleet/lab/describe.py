@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
-from fleet.errors import Mistake, OperatorError
-from fleet.model.words import Become, Phase, Reason, Word
+from fleet.errors import Mistake
+from fleet.lab.reading import DescriptionError, Reader
+from fleet.lab.windows import Windows
+from fleet.lab.windows_reading import windows_readers
+from fleet.model.words import OS, Become, Phase, Reason, Word
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
 _EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _NO_INSTANT = re.compile(rb"\{[td]-(?!\d+\})[^}\s]{0,20}\}")
-_BINARY = "tag:yaml.org,2002:binary"
-_W = TypeVar("_W", bound=StrEnum)
 
 LOG_PATHS = {
     "azcmagent": "/var/opt/azcmagent/log/azcmagent.log",
@@ -32,14 +30,6 @@ LOG_PATHS = {
 }
 MAX_LOG_BYTES = 1 << 30
 UNITS = ("himdsd", "gcad", "extd", "arcproxyd")
-
-
-class DescriptionError(OperatorError):
-    """All mistakes of one description at once, each with file and line."""
-
-    def __init__(self, mistakes: Iterable[Mistake]) -> None:
-        self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(map(str, self.mistakes)))
 
 
 class Fault(StrEnum):
@@ -134,7 +124,8 @@ class Expectation:
 class HostDescription:
     """One simulated host. What ``logs`` and ``journal`` hold may name instants: ``{t-60}``, ``{d-60}``.
 
-    ``repeat``: how often a log's content stands in its file, where not once.
+    ``repeat``: how often a log's content stands in its file, where not once. ``windows``: what only a Windows
+    host has, in place of ``os_release``, ``services``, ``journal``, ``login`` and ``fault``.
     """
 
     name: str
@@ -152,6 +143,7 @@ class HostDescription:
     extensions: tuple[tuple[str, str], ...] = ()
     login: Login = field(default_factory=Login)
     fault: Fault = Fault.NONE
+    windows: Windows | None = None
 
     def unit(self, name: str) -> UnitState:
         """The state of a unit (without its suffix): active unless told, absent where there is no agent."""
@@ -200,7 +192,7 @@ def load_description(path: Path) -> HostDescription:
 
 def parse_description(text: str, path: str) -> HostDescription:
     """The description in a YAML text; ``path`` names it in mistakes. Raises DescriptionError."""
-    reader = _Reader(path)
+    reader = Reader(path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as exc:
@@ -214,116 +206,65 @@ def parse_description(text: str, path: str) -> HostDescription:
     return description
 
 
-class _Reader:
-    """Reads nodes as text, gathering mistakes and going on with harmless values."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.mistakes: list[Mistake] = []
-
-    def wrong(self, node: yaml.Node | None, text: str) -> None:
-        line = node.start_mark.line + 1 if node else 0
-        self.mistakes.append(Mistake(path=self.path, line=line, text=text))
-
-    def fields(self, node: yaml.Node | None, allowed: Iterable[str] | None) -> dict[str, yaml.Node]:
-        """The entries of a mapping; keys not ``allowed`` (None: any) and doubled keys are mistakes."""
-        if not isinstance(node, yaml.MappingNode):
-            self.wrong(node, "expected a mapping")
-            return {}
-        known = None if allowed is None else set(allowed)
-        found: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            word = self.text(key)
-            if word in found:
-                self.wrong(key, f"{word!r} stands here twice")
-            if known is not None and word not in known:
-                self.wrong(key, f"unknown key {word!r}; known are {', '.join(sorted(known))}")
-            found[word] = value
-        return found
-
-    def text(self, node: yaml.Node) -> str:
-        if isinstance(node, yaml.ScalarNode):
-            return str(node.value)
-        self.wrong(node, "expected a text")
-        return ""
-
-    def content(self, node: yaml.Node) -> bytes:
-        """The bytes of a text, or of base64 (``!!binary``)."""
-        text = self.text(node)
-        if node.tag != _BINARY:
-            return text.encode()
-        try:
-            return base64.b64decode("".join(text.split()), validate=True)
-        except (binascii.Error, ValueError):
-            self.wrong(node, "expected base64")
-            return b""
-
-    def flag(self, node: yaml.Node) -> bool:
-        word = self.text(node)
-        if word not in ("true", "false"):
-            self.wrong(node, f"expected true or false, not {word!r}")
-        return word == "true"
-
-    def number(self, node: yaml.Node) -> int:
-        word = self.text(node)
-        if word.isascii() and word.isdigit():
-            return int(word)
-        self.wrong(node, f"expected a whole number, not {word!r}")
-        return 0
-
-    def word(self, kind: type[_W], node: yaml.Node) -> _W:
-        text = self.text(node)
-        if text in list(kind):
-            return kind(text)
-        self.wrong(node, f"expected one of {', '.join(kind)}, not {text!r}")
-        return next(iter(kind))
-
-    def texts(self, node: yaml.Node) -> tuple[str, ...]:
-        if isinstance(node, yaml.SequenceNode):
-            return tuple(self.text(item) for item in node.value)
-        self.wrong(node, "expected a list")
-        return ()
-
-    def pairs(self, node: yaml.Node, allowed: Iterable[str] | None = None) -> tuple[tuple[str, str], ...]:
-        return tuple((key, self.text(value)) for key, value in self.fields(node, allowed).items())
-
-
-def _host(reader: _Reader, root: yaml.Node) -> HostDescription:
+def _host(reader: Reader, root: yaml.Node) -> HostDescription:
+    is_windows = _is_windows(reader, root)
+    own = windows_readers(reader, tuple(LOG_PATHS)) if is_windows else _linux_readers(reader)
     readers: dict[str, Callable[[yaml.Node], object]] = {
+        "os": reader.text,
         "name": reader.text,
         "summary": reader.text,
         "group": reader.text,
         "expect": lambda node: _expect(reader, node),
         "labels": reader.pairs,
-        "os_release": reader.text,
         "agent": lambda node: _agent(reader, node),
-        "services": lambda node: _services(reader, node),
         "config": reader.pairs,
         "logs": lambda node: _logs(reader, node),
         "repeat": lambda node: _repeat(reader, node),
-        "journal": lambda node: reader.pairs(node, UNITS),
         "extensions": lambda node: _extensions(reader, node),
-        "login": lambda node: _login(reader, node),
-        "fault": lambda node: reader.word(Fault, node),
+        **own,
     }
     found = reader.fields(root, readers)
     for key in ("name", "summary", "group", "expect"):
         if key not in found:
             reader.wrong(root, f"{key!r} is missing")
     values = {key: readers[key](node) for key, node in found.items() if key in readers}
+    values.pop("os", None)
     if "name" in found and not _NAME.match(str(values["name"])):
         reader.wrong(found["name"], "a name is letters, digits, '.' and '-'")
+    _check_sizes(reader, found, values)
+    blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
+    if is_windows:
+        values["windows"] = Windows(**{key: values.pop(key) for key in own if key in values})  # type: ignore[arg-type]
+    return HostDescription(**(blank | values))  # type: ignore[arg-type]
+
+
+def _is_windows(reader: Reader, root: yaml.Node) -> bool:
+    """Which keys it may have, and what they hold, hangs on this one."""
+    pairs = root.value if isinstance(root, yaml.MappingNode) else ()
+    nodes = [value for key, value in pairs if key.value == "os"]
+    return bool(nodes) and reader.word(OS, nodes[0]) is OS.WINDOWS
+
+
+def _linux_readers(reader: Reader) -> Mapping[str, Callable[[yaml.Node], object]]:
+    return {
+        "os_release": reader.text,
+        "services": lambda node: _services(reader, node),
+        "journal": lambda node: reader.pairs(node, UNITS),
+        "login": lambda node: _login(reader, node),
+        "fault": lambda node: reader.word(Fault, node),
+    }
+
+
+def _check_sizes(reader: Reader, found: Mapping[str, yaml.Node], values: Mapping[str, object]) -> None:
     sizes = dict(values.get("logs", ()))  # type: ignore[call-overload]
     for name, times in values.get("repeat", ()):  # type: ignore[attr-defined]
         if name not in sizes:
             reader.wrong(found["repeat"], f"no log {name!r} to repeat")
         elif len(sizes[name]) * times > MAX_LOG_BYTES:
             reader.wrong(found["repeat"], f"{name!r} would be larger than {MAX_LOG_BYTES >> 20} MiB")
-    blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
-    return HostDescription(**(blank | values))  # type: ignore[arg-type]
 
 
-def _agent(reader: _Reader, node: yaml.Node) -> Agent:
+def _agent(reader: Reader, node: yaml.Node) -> Agent:
     renamed = {"absent": "is_absent", "json": "has_json"}
     readers: dict[str, Callable[[yaml.Node], object]] = {
         **dict.fromkeys(("absent", "hangs", "fails", "json"), reader.flag),
@@ -338,7 +279,7 @@ def _agent(reader: _Reader, node: yaml.Node) -> Agent:
     return Agent(**values)  # type: ignore[arg-type]
 
 
-def _logs(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
+def _logs(reader: Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
     logs = tuple(
         (name, value, reader.content(value)) for name, value in reader.fields(node, LOG_PATHS).items()
     )
@@ -349,11 +290,11 @@ def _logs(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
     return tuple((name, text) for name, _, text in logs)
 
 
-def _repeat(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, int], ...]:
+def _repeat(reader: Reader, node: yaml.Node) -> tuple[tuple[str, int], ...]:
     return tuple((name, reader.number(value)) for name, value in reader.fields(node, LOG_PATHS).items())
 
 
-def _extensions(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, str], ...]:
+def _extensions(reader: Reader, node: yaml.Node) -> tuple[tuple[str, str], ...]:
     found = reader.fields(node, None)
     for name, value in found.items():
         # A folder has this name.
@@ -362,12 +303,12 @@ def _extensions(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, str], ...]
     return tuple((name, reader.text(value)) for name, value in found.items())
 
 
-def _services(reader: _Reader, node: yaml.Node) -> tuple[tuple[str, UnitState], ...]:
+def _services(reader: Reader, node: yaml.Node) -> tuple[tuple[str, UnitState], ...]:
     found = reader.fields(node, UNITS)
     return tuple((name, reader.word(UnitState, value)) for name, value in found.items())
 
 
-def _login(reader: _Reader, node: yaml.Node) -> Login:
+def _login(reader: Reader, node: yaml.Node) -> Login:
     found = reader.fields(node, ("refuse", "password", "become", "sudo_password", "sudo_refuse"))
     return Login(
         is_refused="refuse" in found and reader.flag(found["refuse"]),
@@ -378,7 +319,7 @@ def _login(reader: _Reader, node: yaml.Node) -> Login:
     )
 
 
-def _expect(reader: _Reader, node: yaml.Node) -> Expectation:
+def _expect(reader: Reader, node: yaml.Node) -> Expectation:
     found = reader.fields(node, ("verdict", "reason", "phase", "rule", "code", "also"))
     if "verdict" not in found:
         reader.wrong(node, "'verdict' is missing")

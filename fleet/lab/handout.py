@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from fleet.lab.describe import HostDescription
-from fleet.model.words import Become
+from fleet.lab.private import write_private
+from fleet.model.words import Become, Scheme, WinrmAuth
 
 USER = "ops"
 KEY_FILE = "ops_ed25519"
 KNOWN_HOSTS_FILE = "known_hosts"
 INVENTORY_FILE = "inventory.yaml"
+WINDOWS_PASSWORD_FILE = "windows.password"  # noqa: S105 (a name)
 ADDRESS = "127.0.0.1"
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner reads, from its first byte on."""
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(data)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowsHandout:
+    """What an operator has of the Windows hosts together: a password, and files beside the inventory, ""
+    where no host needs one."""
+
+    password: str
+    ca_file: str
+    client_cert: str
+    client_key: str
 
 
 def write_known_hosts(folder: Path, keys: Iterable[tuple[int, bytes]]) -> Path:
@@ -32,8 +39,14 @@ def write_known_hosts(folder: Path, keys: Iterable[tuple[int, bytes]]) -> Path:
     return path
 
 
-def write_inventory(folder: Path, hosts: Sequence[HostDescription], ports: Mapping[str, int]) -> Path:
-    """The inventory of these hosts, with the files their passwords are in beside it."""
+def write_inventory(
+    folder: Path,
+    hosts: Sequence[HostDescription],
+    ports: Mapping[str, int],
+    windows: WindowsHandout | None = None,
+) -> Path:
+    """The inventory of these hosts, with the files their passwords are in beside it. ``windows`` is given
+    where one of them is a Windows host."""
     defaults = {
         "connection": "ssh",
         "user": USER,
@@ -48,8 +61,15 @@ def write_inventory(folder: Path, hosts: Sequence[HostDescription], ports: Mappi
     document = {
         "defaults": defaults,
         "groups": {name: _group(group, shared[name]) for name, group in members.items()},
-        "hosts": {host.name: _entry(host, shared[host.group], ports[host.name], folder) for host in hosts},
+        "hosts": {
+            host.name: {"address": ADDRESS, "port": ports[host.name]}
+            | (_over_winrm(host, windows, folder) if windows and host.windows else _over_ssh(host, folder))
+            | _own_labels(host, shared[host.group])
+            for host in hosts
+        },
     }
+    if windows:
+        write_private(folder / WINDOWS_PASSWORD_FILE, windows.password.encode())
     path = folder / INVENTORY_FILE
     write_private(path, yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=False).encode())
     return path
@@ -65,14 +85,41 @@ def _shared_labels(hosts: Sequence[HostDescription]) -> dict[str, str]:
     return {key: value for key, value in hosts[0].labels if (key, value) in common}
 
 
-def _entry(host: HostDescription, shared: Mapping[str, str], port: int, folder: Path) -> dict[str, object]:
+def _own_labels(host: HostDescription, shared: Mapping[str, str]) -> dict[str, object]:
     own = {key: value for key, value in host.labels if key not in shared}
+    return {"labels": own} if own else {}
+
+
+def _over_ssh(host: HostDescription, folder: Path) -> dict[str, object]:
     login = host.login
-    entry: dict[str, object] = {"address": ADDRESS, "port": port}
+    entry: dict[str, object] = {}
     if login.become is not Become.SHELL:
         entry["become"] = login.become.value
     for key, value in (("password", login.password), ("become_password", login.sudo_password)):
         if value:
             write_private(folder / f"{host.name}.{key}", value.encode())
             entry[key] = f"file:{host.name}.{key}"
-    return entry | ({"labels": own} if own else {})
+    return entry
+
+
+def _over_winrm(host: HostDescription, shared: WindowsHandout, folder: Path) -> dict[str, object]:
+    assert host.windows is not None
+    login = host.windows.login
+    password = WINDOWS_PASSWORD_FILE
+    if login.password:
+        password = f"{host.name}.password"
+        write_private(folder / password, login.password.encode())
+    entry: dict[str, object] = {
+        "connection": "winrm",
+        "scheme": login.scheme.value,
+        "auth": login.auth.value,
+    }
+    if login.auth is WinrmAuth.CERTIFICATE:
+        entry |= {"client_cert": shared.client_cert, "client_key": shared.client_key}
+    else:
+        entry |= {"user": login.user, "password": f"file:{password}"}
+    if login.scheme is Scheme.HTTPS:
+        entry["ca_file"] = shared.ca_file
+    if login.configuration:
+        entry["configuration_name"] = login.configuration
+    return entry

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fleet.errors import SettingsError
 from fleet.lab.describe import HostDescription
-from fleet.lab.handout import write_private
+from fleet.lab.private import write_private
 from fleet.lab.servers import Lab, start_lab
 
 HOLDER_FILE = "lab.pid"

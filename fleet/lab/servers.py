@@ -1,4 +1,4 @@
-"""Turns descriptions into running SSH servers on loopback, and back into nothing."""
+"""Turns descriptions into running SSH and WinRM servers on loopback, and back into nothing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from fleet.lab.handout import (
     KEY_FILE,
     KNOWN_HOSTS_FILE,
     USER,
+    WindowsHandout,
     write_inventory,
     write_known_hosts,
-    write_private,
 )
+from fleet.lab.private import write_private
 from fleet.lab.shell import record_answer, run_command
 from fleet.lab.tree import HostTree, build_tree
+from fleet.lab.windows_host import Site, WindowsHost
+from fleet.lab.winrm.words import WinrmCounters
 
 _LOGIN_TIMEOUT_S = 120
 _BACKLOG = 256
@@ -54,21 +57,27 @@ class Counters:
 class Lab:
     """A running fleet. ``folder`` holds its inventory, known hosts and client key."""
 
-    def __init__(self, folder: Path, hosts: Sequence[_LabHost]) -> None:
+    def __init__(self, folder: Path, hosts: Sequence[_LabHost], windows: Sequence[WindowsHost] = ()) -> None:
         self.folder = folder
         self.inventory = folder / INVENTORY_FILE
         self.known_hosts = folder / KNOWN_HOSTS_FILE
         self.key_file = folder / KEY_FILE
         self._hosts = {host.description.name: host for host in hosts}
+        self._windows = {host.description.name: host for host in windows}
 
     @property
     def descriptions(self) -> tuple[HostDescription, ...]:
-        """The hosts, as they were described."""
-        return tuple(host.description for host in self._hosts.values())
+        """The hosts, as they were described, the Windows ones at the end."""
+        over_ssh = tuple(host.description for host in self._hosts.values())
+        return over_ssh + tuple(host.description for host in self._windows.values())
 
     def port(self, name: str) -> int:
         """The port of 127.0.0.1 the host listens on."""
-        return self._hosts[name].port
+        return self._windows[name].port if name in self._windows else self._hosts[name].port
+
+    def winrm(self, name: str) -> WinrmCounters:
+        """What reached that Windows host so far; it goes on counting. The rest is of hosts with a shell."""
+        return self._windows[name].counters
 
     def tree(self, name: str) -> Path:
         """The folder that stands for the host's ``/``."""
@@ -121,13 +130,37 @@ async def start_lab(
         )
         client = asyncssh.generate_private_key("ssh-ed25519")
         write_private(folder / KEY_FILE, client.export_private_key())
+        windows, handout = await _open_windows(descriptions, folder, stack)
         for description in descriptions:
+            if description.windows:
+                continue
             tree, answers = trees.canned(description) if is_canned else (trees.own(description), None)
             hosts.append(_LabHost(description, tree, client.export_public_key(), answers))
             stack.push_async_callback(hosts[-1].close)
             await hosts[-1].open()
-        _hand_out(folder, hosts)
-        yield Lab(folder, hosts)
+        write_known_hosts(folder, ((host.port, host.advertised_key) for host in hosts))
+        ports = {host.description.name: host.port for host in hosts}
+        ports |= {host.description.name: host.port for host in windows}
+        write_inventory(folder, descriptions, ports, handout)
+        yield Lab(folder, hosts, windows)
+
+
+async def _open_windows(
+    descriptions: Sequence[HostDescription], folder: Path, stack: AsyncExitStack
+) -> tuple[list[WindowsHost], WindowsHandout | None]:
+    """Start those that are Windows hosts, which have no shell; and what an operator has of them."""
+    described = [(host, host.windows) for host in descriptions if host.windows]
+    if not described:
+        return [], None
+    site = Site(folder, (windows for _, windows in described))
+    stack.callback(site.close)
+    started_at = datetime.now(UTC)
+    opened = []
+    for host, windows in described:
+        opened.append(WindowsHost(host, windows, site, started_at))
+        stack.push_async_callback(opened[-1].close)
+        await opened[-1].open()
+    return opened, site.handout()
 
 
 @contextmanager
@@ -196,12 +229,6 @@ def _quiet() -> Iterator[None]:
 
 def _make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _hand_out(folder: Path, hosts: Sequence[_LabHost]) -> None:
-    write_known_hosts(folder, ((host.port, host.advertised_key) for host in hosts))
-    ports = {host.description.name: host.port for host in hosts}
-    write_inventory(folder, [host.description for host in hosts], ports)
 
 
 class _LabHost:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fleet.lab.describe import (
-    DescriptionError,
     Fault,
     UnitState,
     load_demo,
     load_descriptions,
     parse_description,
 )
+from fleet.lab.reading import DescriptionError
 from fleet.model.words import Become, Phase, Reason, Word
 
 BARE = "name: one\nsummary: a host\ngroup: some\nexpect: {verdict: HEALTHY}\n"
