@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from fleet.model.host import Host
 from fleet.model.words import HostKeyPolicy, Phase
 from fleet.ports import Guard, Permit, Phases
 from fleet.transport.known_hosts import KnownHosts
+from fleet.transport.wording import shown, why
 
 # OpenSSH's order, so that a key it wrote down is the one we are shown; by algorithm, the type of its key.
 KEY_ALGS = {
@@ -181,15 +181,3 @@ def _auth_message(login: Login) -> str:
     if host.key_file is None:
         return f"{host.address} does not take passwords for {host.user}"
     return f"{host.address} refused the key of {host.user} ({host.key_file})"
-
-
-def why(error: OSError) -> str:
-    if isinstance(error, TimeoutError) and not error.strerror:
-        return "no answer"
-    # asyncio puts words of its own where the system's reason should be.
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def shown(text: str) -> str:
-    # Long enough to hold what names a secret: it is cut again once it is masked.
-    return "".join(char if char.isprintable() else " " for char in text[:4096])

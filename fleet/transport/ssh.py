@@ -17,8 +17,9 @@ from fleet.model.host import SSH_AGENT, Host
 from fleet.model.words import HostKeyPolicy, Phase
 from fleet.ports import Guard, Phases, Secrets, Session
 from fleet.transport.known_hosts import KnownHosts
-from fleet.transport.login import Login, border, shown, why
+from fleet.transport.login import Login, border
 from fleet.transport.resolve import Addresses, Resolver
+from fleet.transport.wording import shown, why
 
 CLOSE_S = 2.0
 # A packet of nonsense makes asyncssh raise a ValueError.
