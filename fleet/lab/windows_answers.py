@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fleet.lab.answers import (
@@ -18,7 +18,7 @@ from fleet.lab.answers import (
     render_show_text,
 )
 from fleet.lab.describe import HostDescription
-from fleet.lab.windows import Event, Rights, Service, ServiceState, StartMode, Windows
+from fleet.lab.windows import Event, LanguageMode, Rights, Service, ServiceState, StartMode, Windows
 
 DENIED, NOT_FOUND, LATE = 126, 127, 124
 LOG_FILES = {
@@ -72,6 +72,7 @@ class Machine:
         self.windows = windows
         self.now = started_at - timedelta(seconds=windows.system.behind_s)
         self.is_admin = windows.login.rights is Rights.ADMIN
+        self.is_constrained = windows.system.language_mode is LanguageMode.CONSTRAINED
 
     @property
     def epoch_s(self) -> int:
@@ -82,7 +83,8 @@ class Machine:
         """The last bytes of a log, at an even place and behind a byte order mark where that is UTF-16."""
         content = _filled(dict(self.host.logs)[name], self.now)
         times = dict(self.host.repeat).get(name, 1)
-        if name not in self.windows.utf16:
+        # A constrained shell reads text, whatever its encoding in the file.
+        if name not in self.windows.utf16 or self.is_constrained:
             return (content * min(times, limit // max(1, len(content)) + 2))[-limit:]
         wide = content.decode(errors="replace").encode("utf-16-le")
         wide *= min(times, limit // max(1, len(wide)) + 2)
@@ -111,8 +113,7 @@ def _stamp(instant: datetime) -> str:
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _denied(what: str) -> Section:
-    return Section(code=DENIED, stderr=f"{what}: access denied")
+_DENIED = Section(code=DENIED, stderr="access denied")
 
 
 def _missing(path: str) -> Section:
@@ -132,14 +133,14 @@ def _os(machine: Machine, words: Sequence[str], limit: int) -> Section:
     system = machine.windows.system
     # What only CIM knows; a plain user is left with what the registry says.
     asked = {
-        "product_type": 2 if system.is_controller else 3,
         "domain_role": (5 if system.is_controller else 3) if system.domain else 2,
         "domain": system.domain or "WORKGROUP",
         "part_of_domain": bool(system.domain),
         "booted_at": _stamp(machine.now - timedelta(seconds=system.up_s)),
     }
     known = {
-        "caption": system.caption,
+        "caption": system.caption if machine.is_admin else system.caption.removeprefix("Microsoft "),
+        "product_type": 2 if system.is_controller else 3,
         "version": f"{'6.3' if system.build < 10_000 else '10.0'}.{system.build}",
         "build": system.build,
         "revision": system.revision,
@@ -151,12 +152,14 @@ def _os(machine: Machine, words: Sequence[str], limit: int) -> Section:
         "language_mode": system.language_mode.value,
         "name": machine.host.name.upper(),
     }
-    return _json(known | (asked if machine.is_admin else dict.fromkeys(asked)))
+    if machine.is_admin:
+        return _json(known | asked)
+    return replace(_json(known | dict.fromkeys(asked)), stderr="CIM: access denied")
 
 
 def _space(machine: Machine, words: Sequence[str], limit: int) -> Section:
-    if not machine.is_admin:
-        return _denied("Win32_LogicalDisk")
+    if not machine.is_admin and machine.is_constrained:
+        return _DENIED
     free = machine.windows.system.free_mb << 20
     return _json([{"drive": "C:", "free_bytes": free, "size_bytes": 128_849_018_880}])
 
@@ -166,11 +169,11 @@ def _azcmagent(machine: Machine, words: Sequence[str], limit: int) -> Section:
     if agent.is_absent:
         return Section(code=NOT_FOUND, stderr="azcmagent: not found")
     if agent.hangs:
-        return Section(code=LATE, stderr="azcmagent: did not end in time")
+        return Section(code=LATE)
     if agent.garbage:
         return Section(agent.garbage.encode())
     if agent.fails:
-        return Section(code=2, stderr="panic: runtime error: invalid memory address")
+        return _mixed(words, 2, "panic: runtime error: invalid memory address")
     return _agent_says(machine, words)
 
 
@@ -178,7 +181,7 @@ def _agent_says(machine: Machine, words: Sequence[str]) -> Section:
     host, now = machine.host, machine.now
     match tuple(words):
         case ("show", "-j") if not host.agent.has_json:
-            return Section(code=1, stderr="Error: unknown shorthand flag: -j")
+            return _mixed(words, 1, "Error: unknown shorthand flag: -j")
         case ("show", "-j"):
             return Section(render_show_json(host, now).encode())
         case ("show",):
@@ -190,7 +193,14 @@ def _agent_says(machine: Machine, words: Sequence[str]) -> Section:
         case ("check",):
             is_down = _service(machine, "himds").state is not ServiceState.RUNNING
             return Section(render_check(host, now).encode(), 1 if is_down or host.agent.unreachable else 0)
-    return Section(code=1, stderr=f'Error: unknown command "{" ".join(words)}" for "azcmagent"')
+    return Section(code=1, stderr=f"azcmagent {' '.join(words)}: not a command that only reads")
+
+
+def _mixed(words: Sequence[str], code: int, stderr: str) -> Section:
+    """What ``show`` says on stderr comes with its output."""
+    if words[0] == "show":
+        return Section(stderr.encode() + b"\n", code)
+    return Section(code=code, stderr=stderr)
 
 
 def _service(machine: Machine, name: str) -> Service:
@@ -199,39 +209,36 @@ def _service(machine: Machine, name: str) -> Service:
 
 def _services(machine: Machine, words: Sequence[str], limit: int) -> Section:
     if not machine.is_admin:
-        return _denied("services")
+        return Section(code=DENIED, stderr="services: access denied")
     return _json([_service_entry(machine, name) for name in words])
 
 
 def _service_entry(machine: Machine, name: str) -> dict[str, object]:
     service = _service(machine, name)
-    keys = ("status", "start", "delayed", "account", "exit_code", "service_exit_code", "process_id")
     if service.state is ServiceState.ABSENT:
-        return {"name": name, "exists": False, **dict.fromkeys((*keys, "started_at", "display_name"))}
+        keys = ("status", "start", "account", "exit_code", "service_exit_code", "process_id", "started_at")
+        return {"name": name, "exists": False, "delayed": False, **dict.fromkeys((*keys, "display_name"))}
     is_running = service.state is ServiceState.RUNNING
     started_at = machine.now - timedelta(seconds=machine.windows.system.up_s - 40)
-    values = (
-        _STATES[service.state],
-        _STARTS[service.start],
-        False,
-        service.account or _ACCOUNTS.get(name, "LocalSystem"),
-        service.exit_code,
-        service.service_exit_code,
-        800 + 4 * len(name) if is_running else 0,
-    )
     return {
         "name": name,
         "exists": True,
-        **dict(zip(keys, values, strict=True)),
+        "status": _STATES[service.state],
+        "start": _STARTS[service.start],
+        "delayed": False,
+        "account": service.account or _ACCOUNTS.get(name, "LocalSystem"),
+        "exit_code": service.exit_code,
+        "service_exit_code": service.service_exit_code,
+        "process_id": 800 + 4 * len(name) if is_running else 0,
         "started_at": _stamp(started_at) if is_running else None,
         "display_name": _DISPLAY[name],
     }
 
 
 def _events(machine: Machine, words: Sequence[str], limit: int) -> Section:
-    log, provider, ids, days, *wanted = words
+    _, provider, ids, days, *wanted = words
     if not machine.is_admin:
-        return _denied(f"event log {log}")
+        return _DENIED
     numbers = {int(number) for number in ids.split(",")}
     found = [
         event
@@ -262,7 +269,7 @@ def _concerns(event: Event, words: Sequence[str]) -> bool:
 def _tail(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
     if _is_guarded(machine, path):
-        return _denied(path)
+        return _DENIED
     names = {file.casefold(): name for name, file in LOG_FILES.items()}
     name = names.get(path.casefold(), "")
     if name not in dict(machine.host.logs):
@@ -273,7 +280,7 @@ def _tail(machine: Machine, words: Sequence[str], limit: int) -> Section:
 def _files(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
     if _is_guarded(machine, path):
-        return _denied(path)
+        return _DENIED
     folder, _, last = path.partition("*")
     if not machine.host.extensions and machine.host.agent.is_absent:
         return _missing(folder.rstrip("\\"))
@@ -281,13 +288,15 @@ def _files(machine: Machine, words: Sequence[str], limit: int) -> Section:
         (f"{folder}{name}{last}", fill_instants(text, machine.now).encode()[-_STATE_BYTES:])
         for name, text in machine.host.extensions
     )
-    return Section(b"\n".join(f"==> {name} <==\n".encode() + data for name, data in texts))
+    return Section(b"".join(f"==> {name} <==\n".encode() + data + b"\n" for name, data in texts))
 
 
 def _certificates(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
+    if machine.is_constrained:
+        return Section(code=1, stderr="a constrained session reads no certificates")
     if _is_guarded(machine, path):
-        return _denied(path)
+        return _DENIED
     if machine.host.agent.is_absent:
         return _missing(path)
     days = machine.host.agent.certificate_days
@@ -329,10 +338,8 @@ def _tls(machine: Machine, words: Sequence[str], limit: int) -> Section:
     protocols = {
         name: {"enabled": int(is_on), "disabled_by_default": int(not is_on)} for name, is_on in tls.protocols
     }
-    # Windows PowerShell 4.0 has no command for the suites.
-    suites = list(tls.suites) if machine.windows.system.build > 10_000 else None
-    policy = {"policy_suites": tls.policy or None, "protocols": protocols, "strong_crypto": [1, 1]}
-    return _json({"cipher_suites": suites, **policy})
+    told = {"cipher_suites": list(tls.suites) or None, "policy_suites": tls.policy or None}
+    return _json(told | {"protocols": protocols, "strong_crypto": [1, 1]})
 
 
 def _time(machine: Machine, words: Sequence[str], limit: int) -> Section:
@@ -345,7 +352,7 @@ def _time(machine: Machine, words: Sequence[str], limit: int) -> Section:
 
 def _rights(machine: Machine, words: Sequence[str], limit: int) -> Section:
     if not machine.is_admin:
-        return _denied("RSOP_UserPrivilegeRight")
+        return _DENIED
     rights = machine.windows.rights
     return _json({"accounts": None if rights is None else list(rights)})
 
@@ -353,7 +360,7 @@ def _rights(machine: Machine, words: Sequence[str], limit: int) -> Section:
 def _esu(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
     if _is_guarded(machine, path):
-        return _denied(path)
+        return Section(code=DENIED, stderr=f"{path} access denied")
     size = machine.windows.license_bytes
     at = None if size is None else _stamp(machine.now - timedelta(days=9))
     return _json({"license_exists": size is not None, "license_bytes": size, "license_at": at})

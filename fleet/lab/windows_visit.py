@@ -6,13 +6,13 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fleet.collect.framing import MAX_STDERR_BYTES, TIER0, deflate
 from fleet.collect.plan import script
 from fleet.lab.describe import HostDescription
-from fleet.lab.windows import LanguageMode, Windows
+from fleet.lab.windows import Windows
 from fleet.lab.windows_answers import LATE, VERBS, Machine, Section
 from fleet.lab.winrm.words import Reply, Request, Respond
 from fleet.model.words import OS
@@ -21,7 +21,7 @@ FUNCTION = "Invoke-FleetVisit"
 """What a session configuration (JEA) offers in place of running the script."""
 PIECE_CHARS = 1 << 18
 """How much Base64 is written at a time."""
-_CONNECTED = re.compile(rb'(?:"status"\s*:\s*"Connected"|Agent Status\s*: Connected\s*$)', re.MULTILINE)
+_CONNECTED = re.compile(rb'(?:"status"\s*:\s*"|Agent Status\s*: )Connected\b')
 _FIXED_ARGUMENTS = 3
 
 
@@ -66,8 +66,7 @@ def _answer(machine: Machine, arguments: Sequence[str]) -> Iterator[str]:
     nonce, _, mode = arguments[:_FIXED_ARGUMENTS]
     items = [Item.parse(text) for text in arguments[_FIXED_ARGUMENTS:]]
     text = b"".join(_frames(machine, nonce, mode, items))
-    system = machine.windows.system
-    if system.language_mode is LanguageMode.CONSTRAINED:
+    if machine.is_constrained:
         yield f"{nonce} FLEET1 plain {machine.epoch_s}"
         yield from text.decode(errors="replace").split("\n")
         return
@@ -106,8 +105,5 @@ def _why_not(item: Item, code: int, kept: bytes, *, has_hung: bool) -> str:
 def _read(machine: Machine, item: Item) -> Section:
     body = dict(machine.windows.bodies).get(item.name)
     section = VERBS[item.verb](machine, item.words, item.size) if body is None else Section(body)
-    data, stderr = section.data, section.stderr
-    if item.keep == "all":
-        data, stderr = data + stderr.encode(), ""
-    data = data[: item.size] if item.keep == "oldest" else data[-item.size :]
-    return Section(data, section.code, stderr)
+    data = section.data[: item.size] if item.keep == "oldest" else section.data[-item.size :]
+    return replace(section, data=data)
