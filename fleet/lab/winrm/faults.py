@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fleet.lab.winrm.http import Connection
 from fleet.lab.winrm.words import TRICKLE_BYTES, TRICKLE_EVERY_S, WinrmFault
 
-GARBAGE_XML = b"<s:Envelope><s:Body>\x00\xff that is no"
+GARBAGE_XML = b"<s:Envelope><s:Body> that is no"
 _GARBAGE = b"220 mail.example ESMTP ready\r\n250-mail.example\r\n"
 _ENDLESS_HEAD = (
     b"HTTP/1.1 200 \r\nContent-Type: application/soap+xml;charset=UTF-8\r\n"

@@ -21,6 +21,8 @@ from fleet.lab.winrm.words import WinrmCounters
 
 _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 _HEADER = "WWW-Authenticate"
+_NO_TOKEN = (struct.error, ValueError, IndexError, KeyError, StopIteration)
+"""What pyspnego raises on bytes that are no token, or none of this connection's."""
 
 
 class ServerAuth(StrEnum):
@@ -96,7 +98,7 @@ class Login:
             self.context = self._new_context(scheme)
         try:
             token = self._accept(self.context, base64.b64decode(value, validate=True))
-        except (SpnegoError, binascii.Error, struct.error, ValueError, IndexError, KeyError):
+        except (SpnegoError, *_NO_TOKEN):
             return self._refused()
         if not self.context.complete:
             return Outcome(None, ((_HEADER, f"{scheme} {base64.b64encode(token or b'').decode()}"),))
@@ -151,10 +153,14 @@ class Login:
 
     def _basic(self, authorization: str) -> User | None:
         try:
-            text = base64.b64decode(authorization.partition(" ")[2], validate=True).decode()
-        except ValueError:
+            words = base64.b64decode(authorization.partition(" ")[2], validate=True)
+        except binascii.Error:
             return None
-        name, _, password = text.partition(":")
+        # RFC 7617 leaves the encoding open, and clients do as they like.
+        try:
+            name, _, password = words.decode().partition(":")
+        except UnicodeDecodeError:
+            name, _, password = words.decode("latin-1").partition(":")
         return self._gate.users.by_password(name, password)
 
     def _mutual(self, _authorization: str) -> User | None:

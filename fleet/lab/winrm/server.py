@@ -95,41 +95,72 @@ class WinrmServer:
         )
         self._logins: dict[Connection, Login] = {}
         self._bugs: list[BaseException] = []
-        self._server: asyncio.Server | None = None
+        self._listener: socket | None = None
+        self._making: set[asyncio.Task[None]] = set()
 
     async def open(self, sock: socket) -> None:
         """Serve on a bound socket, which is the server's from now on."""
-        tls = None if self._fault is WinrmFault.HANG_AT_ACCEPT else self._tls
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self._serve, self._opened, self._closed, self._tell),
-            sock=sock,
-            ssl=tls,
-            backlog=_BACKLOG,
-            ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None,
-        )
+        sock.setblocking(False)
+        sock.listen(_BACKLOG)
+        self._listener = sock
+        asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     async def close(self) -> None:
         """End every connection and everything that runs.
 
         Raises what a bug of ``respond`` or of this server raised.
         """
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
-        # A connection that is just being made is only known to the loop.
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
+        # What is cancelled before it has begun closes nothing.
+        await asyncio.sleep(0)
+        making = tuple(self._making)
+        for task in making:
+            task.cancel()
+        await asyncio.gather(*making, return_exceptions=True)
         while self._logins:
             for connection in tuple(self._logins):
                 connection.transport.abort()
                 await connection.wait_ended()
             await asyncio.sleep(0)
         await self._service.close()
-        await self._server.wait_closed()
-        self._server = None
         if self._bugs:
             raise self._bugs[0]
 
-    def _opened(self, connection: Connection) -> None:
+    def _accept(self, listener: socket) -> None:
+        # Not left to a server of asyncio, which does not tell of connections whose TLS is being shaken.
+        try:
+            client, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            asyncio.get_running_loop().remove_reader(listener)
+            self._tell(exc)
+            return
         self.counters.connections += 1
+        task = asyncio.get_running_loop().create_task(self._make(client))
+        self._making.add(task)
+        task.add_done_callback(self._made)
+
+    async def _make(self, client: socket) -> None:
+        tls = None if self._fault is WinrmFault.HANG_AT_ACCEPT else self._tls
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: Connection(self._serve, self._opened, self._closed, self._tell),
+            client,
+            ssl=tls,
+            ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None,
+        )
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._making.discard(task)
+        # A client that does not like the certificate, or has gone, is no bug.
+        if not task.cancelled() and (exc := task.exception()) and not isinstance(exc, OSError):
+            self._tell(exc)
+
+    def _opened(self, connection: Connection) -> None:
         # None without TLS, and when the client has shown none.
         tls = connection.transport.get_extra_info("ssl_object")
         self._logins[connection] = Login(self._gate, (tls and tls.getpeercert(binary_form=True)) or b"")

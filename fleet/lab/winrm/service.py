@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from xml.sax.saxutils import escape
 
@@ -10,12 +11,12 @@ from fleet.lab.winrm.cmd import CmdShell
 from fleet.lab.winrm.psrp import PsrpShell
 from fleet.lab.winrm.shells import Shell
 from fleet.lab.winrm.soap import SHELL, Action, Envelope
-from fleet.lab.winrm.words import TIMED_OUT_POLLS, Respond, WinrmCounters, WinrmFault
+from fleet.lab.winrm.words import TIMED_OUT_POLLS, Reply, Request, Respond, WinrmCounters, WinrmFault
 
 POWERSHELL = "http://schemas.microsoft.com/powershell/"
 DEFAULT_CONFIGURATION = "Microsoft.PowerShell"
 _CMD = f"{SHELL}/cmd"
-_ENDLESS = "all work and no play " * 6000
+_ENDLESS = "all work and no play " * 16_000
 
 
 class Service:
@@ -31,7 +32,8 @@ class Service:
         quota: int | None,
         configurations: Sequence[str],
     ) -> None:
-        self._respond, self._counters, self._on_bug = respond, counters, on_bug
+        self._respond = _never if fault is WinrmFault.ENDLESS_OUTPUT else respond
+        self._counters, self._on_bug = counters, on_bug
         self._fault, self._quota = fault, quota
         self._restricted = {name.lower() for name in configurations}
         self._shells: dict[str, Shell] = {}
@@ -152,6 +154,11 @@ class Service:
         if self._shells.pop(shell.shell_id.upper(), None):
             self._counters.shells_open -= 1
         await shell.close()
+
+
+async def _never(_request: Request) -> Reply:
+    await asyncio.Event().wait()
+    raise AssertionError("nothing sets it")
 
 
 def _created(shell: Shell, resource: str) -> str:
