@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import re
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from fleet.app.collect_run import RunState
-from fleet.bootstrap import CollectSettings, built_collection
 from fleet.collect.deadlines import Limits
 from fleet.inventory.load import load_inventory
-from fleet.model.host import Host
 from fleet.model.report import HostResult
 from fleet.model.words import Phase, Reason
-from fleet.packs.load import load_pack
 from tests.lab.estate import estate, listening, told
+from tests.lab.leftovers import AT_ONCE, Left, visited
 from tests.lab.soak import Watched, overshoot_s, watch
 
 HOSTS = 100
-AT_ONCE = 20
 CONNECT_S, HOST_S = 2, 5
 LATE_SHARE = 1
 """By which share of its deadline a visit may outlive it: the loop has nineteen others to serve, and the
@@ -105,72 +95,17 @@ def test_memory_does_not_grow_with_the_hosts_that_are_done(run: Watched) -> None
     assert run.at(1).rss_bytes <= 1.1 * run.at(0.1).rss_bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """What is there after a run: names of tasks and threads, what descriptors lead to, children, objects."""
-
-    tasks: frozenset[str]
-    threads: frozenset[str]
-    files: tuple[str, ...]
-    children: tuple[int, ...]
-    objects: Counter[str]
-
-
-async def collect(
-    inventory: Path, hosts: tuple[Host, ...], folder: Path
-) -> tuple[frozenset[str], Counter[str]]:
-    """The run as the program makes it; the tasks and the objects that it leaves while the loop still runs.
-
-    Its deadlines are short: whichever way a visit ends, it must leave nothing.
-    """
-    settings = CollectSettings(
-        inventory=inventory, concurrency=AT_ONCE, limits=Limits(connect_s=0.5, host_s=1)
-    )
-    async with built_collection(settings, hosts, load_pack(), f"sqlite:///{folder}/fleet.db") as collection:
-        state = RunState(selected=len(hosts))
-        await collection.collect(state)
-        assert state.done == len(hosts)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        return frozenset(map(str, tasks)), _objects()
-
-
-def _objects() -> Counter[str]:
-    """Those of our types and of asyncssh's by type; SQLAlchemy keeps as many statements as it likes."""
-    gc.collect()
-    kinds = (type(one) for one in gc.get_objects())
-    return Counter(str(kind) for kind in kinds if re.match(r"<class '(fleet|asyncssh|asyncio)\.", str(kind)))
-
-
-def visited(inventory: Path, hosts: tuple[Host, ...], folder: Path) -> Left:
-    tasks, objects = asyncio.run(collect(inventory, hosts, folder))
-    return Left(
-        tasks=tasks,
-        threads=frozenset(thread.name for thread in threading.enumerate()),
-        files=tuple(sorted(_descriptors())),
-        children=_children(),
-        objects=objects,
-    )
-
-
-def _descriptors() -> Iterator[str]:
-    for path in Path("/proc/self/fd").iterdir():
-        # The folder that is being read has one too.
-        if path.exists():
-            yield f"{path.name} {path.readlink()}"
-
-
-def _children() -> tuple[int, ...]:
-    tasks = Path("/proc/self/task").iterdir()
-    return tuple(int(pid) for task in tasks for pid in (task / "children").read_text().split())
-
-
 @pytest.fixture(scope="module")
 def left(inventory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Left, Left, Left]:
     """After a run that loads all there is to load, a short one, and one of all hosts."""
     hosts = load_inventory(inventory)
-    folders = [tmp_path_factory.mktemp("in-process") for _ in range(3)]
+    # Whichever way a visit ends, it must leave nothing, so its deadlines may be short.
+    limits = Limits(connect_s=0.5, host_s=1)
+    databases = [f"sqlite:///{tmp_path_factory.mktemp('in-process')}/fleet.db" for _ in range(3)]
     some = (hosts, hosts[:AT_ONCE], hosts)
-    first, short, long = (visited(inventory, *each) for each in zip(some, folders, strict=True))
+    first, short, long = (
+        visited(inventory, each, db, limits) for each, db in zip(some, databases, strict=True)
+    )
     return first, short, long
 
 
