@@ -10,7 +10,8 @@ from typing import NamedTuple
 from fleet.parse.text import clean, decode
 
 MAX_TRIES = 64
-_MAX_TEXT = 1000
+# As long as a policy's list of cipher suites may be.
+_MAX_TEXT = 8192
 _MAX_TEXTS = 400
 _MAX_NUMBER = 10**15
 _DECODER = json.JSONDecoder()

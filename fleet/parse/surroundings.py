@@ -49,6 +49,8 @@ _DISPLAY_NAMES = {
     "arcproxy": ("arcproxy", "Azure Arc Proxy"),
 }
 
+_MAX_VALUE = 1000
+
 Captures = Mapping[str, Capture]
 
 
@@ -149,7 +151,7 @@ def _told(known: Captures) -> Iterator[Fact]:
     for item, tell in TELLERS.items():
         for name, value in tell(read_object(good_data(known, item))):
             if value:
-                yield Fact(name=name, value=value, source=item)
+                yield Fact(name=name, value=value[:_MAX_VALUE], source=item)
 
 
 def _uptime_facts(booted_at: datetime | None, now: datetime | None) -> Iterator[Fact]:
@@ -181,10 +183,11 @@ def _is_on_disk(known: Captures) -> bool | None:
     folder = known.get("agent.certificates")
     if folder is None or folder.exit_code is None:
         return None
-    if any(hosts.parse_expiries(folder.data)):
+    if any(hosts.parse_expiries(folder.data)) or b"pfx" in folder.data.split():
         return True
-    is_looked_at = folder.exit_code == 0 or b"No such file or directory" in folder.stderr
-    return False if is_looked_at else None
+    # Among many files single ones may be closed to the login; the words say so.
+    has_seen_all = folder.exit_code == 0 and not folder.stderr.strip()
+    return False if has_seen_all or b"No such file or directory" in folder.stderr else None
 
 
 def _service_facts(

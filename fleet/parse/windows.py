@@ -97,7 +97,7 @@ def tell_system(system: Members) -> Named:
     for key in ("edition", "installation_type", "powershell", "language_mode"):
         yield f"host.{key}", system.text(key)
     is_member = system.flag("part_of_domain")
-    yield "host.domain" if is_member else "host.workgroup", system.text("domain")
+    yield "host.workgroup" if is_member is False else "host.domain", system.text("domain")
     role = system.number("domain_role")
     if role is not None and 0 <= role < len(_DOMAIN_ROLES):
         yield "host.domain_role", _DOMAIN_ROLES[role]
@@ -156,9 +156,9 @@ def parse_winhttp(digits: str) -> str:
 
 def tell_tls(tls: Members) -> Named:
     """Whether the suites that some agents need are on, and what is switched for single protocols."""
-    suites = tls.texts("cipher_suites")
-    if suites is None and tls.text("policy_suites"):
-        suites = tuple(tls.text("policy_suites").split(","))
+    # A policy's list stands in the place of the host's own.
+    policy = tls.text("policy_suites")
+    suites = tuple(policy.split(",")) if policy else tls.texts("cipher_suites")
     if suites is not None:
         is_any = any(_SUITES.fullmatch(suite.strip()) for suite in suites)
         yield "tls.suites", "ok" if is_any else "missing"
