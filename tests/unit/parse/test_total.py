@@ -17,6 +17,8 @@ from fleet.model.words import Privilege
 from fleet.packs.load import load_pack
 from fleet.parse import documents, logs
 from fleet.parse.agent import find_show, find_version, parse_config_list, parse_version
+from fleet.parse.documents import read_object
+from fleet.parse.events import find_installation, parse_events
 from fleet.parse.host import (
     failed_extensions,
     parse_clock,
@@ -30,6 +32,7 @@ from fleet.parse.logs import parse_log
 from fleet.parse.observe import observe_texts, observe_visit
 from fleet.parse.scan import Anchors
 from fleet.parse.services import parse_get_service, parse_is_active, parse_systemctl, services_from_show
+from fleet.parse.windows import TELLERS, parse_drives, parse_services, parse_winhttp
 
 PACK = load_pack()
 CLASSIFIER = Classifier(PACK)
@@ -52,6 +55,12 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     lambda data: parse_is_active("himdsd.service", data),
     lambda data: parse_log("x", data, ANCHORS),
     lambda data: list(documents.json_objects(data.decode("latin-1"))),
+    parse_services,
+    parse_drives,
+    parse_events,
+    lambda data: find_installation((), data),
+    lambda data: parse_winhttp(data.decode("latin-1")),
+    lambda data: [list(tell(read_object(data))) for tell in TELLERS.values()],
 )
 
 SHOW = {
@@ -61,8 +70,27 @@ SHOW = {
     "agentVersion": "1.61.03319.859",
     "services": [{"displayName": "Agent Service", "serviceName": "himdsd", "status": "active"}],
 }
+SYSTEM = b'{"caption":"Microsoft Windows Server 2022 Standard","build":20348,"domain":"d","language":1031}'
 DOCUMENTS = (
     json.dumps(SHOW).encode(),
+    SYSTEM,
+    (
+        b'[{"name":"himds","exists":true,"status":1,"start":2,"exit_code":1067,"started_at":null},'
+        b'{"name":"GCArcService","exists":true,"status":4,"started_at":"2026-03-01T07:00:00Z"}]'
+    ),
+    (
+        b'[{"id":7000,"at":"2026-03-01T07:00:00Z","properties":["himds","%%1069"]},'
+        b'{"id":7031,"at":"2026-03-01T07:30:00Z","properties":["GCArcService",3,null]},'
+        b'{"id":1033,"at":null,"properties":["Azure Connected Machine Agent","1","1031","1603"]},'
+        b'{"id":1000,"at":"0001-01-01T00:00:00Z","properties":["himds.exe"]}]'
+    ),
+    b'{"profile_exists":false,"store_certificates":0,"cleanup_days":30,"config_exists":true}',
+    b'{"machine":{"https_proxy":"http://p"},"winhttp":"280000000000000003000000040000007070707000000000"}',
+    b'{"cipher_suites":["TLS_X"],"policy_suites":null,"protocols":{"TLS 1.2/Client":{"enabled":0}}}',
+    b'{"accounts":["*S-1-5-80-0"],"type":"NT5DS","status":4,"license_exists":true}',
+    b'[{"drive":"C:","free_bytes":1,"size_bytes":2}]',
+    b"1772352000/+0900/Tokyo Standard Time",
+    b"MSI (s) (10:4C) [10:00:00:000]: MainEngineThread is returning 1603\r\n",
     json.dumps(SHOW, indent=2).encode(),
     (
         b"Resource Name      : web01\nAgent Version      : 1.61.03319.859\nAgent Status       : Connected\n"
@@ -128,13 +156,14 @@ def mutated(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from([b"", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])) + data
 
 
-def visit_of(item: str, data: bytes, code: int | None) -> Visit:
+def visit_of(item: str, data: bytes, code: int | None, *, on_windows: bool = False) -> Visit:
     capture = Capture(item=item, data=data, privilege=Privilege.USER, exit_code=code, stderr=data[:100])
     healthy = Capture(item="agent.show", data=DOCUMENTS[0], privilege=Privilege.USER, exit_code=0)
+    system = Capture(item="host.os", data=SYSTEM, privilege=Privilege.USER, exit_code=0)
     return Visit(
         started_at=datetime(2026, 3, 1, 8, tzinfo=UTC),
         duration_s=1.0,
-        captures=(healthy, capture),
+        captures=(healthy, *((system,) if on_windows else ()), capture),
         complete=True,
     )
 
@@ -165,9 +194,11 @@ def test_any_text_is_observed_and_judged(data: bytes) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(ITEMS), mutated(), st.sampled_from([None, 0, 1, 3, 124, 126, 127, 255]))
-def test_any_capture_is_observed_and_judged(item: str, data: bytes, code: int | None) -> None:
-    assert_storable(observe_visit(visit_of(item, data, code), ANCHORS))
+@given(st.sampled_from(ITEMS), mutated(), st.sampled_from([None, 0, 1, 3, 124, 126, 127, 255]), st.booleans())
+def test_any_capture_is_observed_and_judged(
+    item: str, data: bytes, code: int | None, on_windows: bool
+) -> None:
+    assert_storable(observe_visit(visit_of(item, data, code, on_windows=on_windows), ANCHORS))
 
 
 REPEATED = [
@@ -188,6 +219,10 @@ REPEATED = [
     b"PRETTY_NAME= ",
     b"notAfter=",
     b"lookup login.windows.net ",
+    b'{"id":7031,"properties":["himds"]},',
+    b"MainEngineThread is returning 1\n",
+    b"Action ended 1:00:00: INSTALL. ",
+    b"FF",
 ]
 
 
