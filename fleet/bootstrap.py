@@ -28,7 +28,7 @@ from fleet.inventory.secrets import SecretReader
 from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import Run
-from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy, Scheme
+from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy
 from fleet.ports import ReportWriter, Store, Transport
 
 DATABASE_VARIABLE = "FLEET_DATABASE_URL"
@@ -111,9 +111,7 @@ def inventory_warnings(hosts: Sequence[Host]) -> tuple[str, ...]:
     keys = sum(
         host.host_key_policy is HostKeyPolicy.OFF and host.connection is Connection.SSH for host in hosts
     )
-    certificates = sum(
-        host.winrm.cert_validation == "off" and host.winrm.scheme is Scheme.HTTPS for host in hosts
-    )
+    certificates = sum(host.winrm.cert_validation == "off" for host in hosts)
     unchecked = (
         ("host keys", keys, "host_key_policy: off"),
         ("certificates", certificates, "cert_validation: off"),

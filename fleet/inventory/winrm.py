@@ -41,7 +41,7 @@ _Faults = Iterator[tuple[str, int]]
 
 
 class WinrmBuilder:
-    """Builds them; hosts that are reached alike share one."""
+    """Builds them, of what each host uses; hosts that are reached alike share one."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Winrm] = {}
@@ -66,14 +66,21 @@ def _scheme_and_port(layer: Layer) -> tuple[Scheme, int]:
 
 
 def _build(layer: Layer, scheme: Scheme, spn_host: str | None) -> Winrm:
+    auth = value_of(layer, "auth", WinrmAuth, _DEFAULT.auth)
+    validation = value_of(layer, "cert_validation", str, STRICT) if scheme is Scheme.HTTPS else STRICT
+    has_authority = scheme is Scheme.HTTPS and validation == STRICT
+
+    def of_auth(variable: str) -> str | None:
+        return value_of(layer, variable, str, None) if _ONE_AUTH[variable] is auth else None
+
     return Winrm(
         scheme=scheme,
-        auth=value_of(layer, "auth", WinrmAuth, _DEFAULT.auth),
-        keytab=value_of(layer, "keytab", str, None),
-        client_cert=value_of(layer, "client_cert", str, None),
-        client_key=value_of(layer, "client_key", str, None),
-        ca_file=value_of(layer, "ca_file", str, None),
-        cert_validation=value_of(layer, "cert_validation", str, STRICT),
+        auth=auth,
+        keytab=of_auth("keytab"),
+        client_cert=of_auth("client_cert"),
+        client_key=of_auth("client_key"),
+        ca_file=value_of(layer, "ca_file", str, None) if has_authority else None,
+        cert_validation=validation,
         spn_service=value_of(layer, "spn_service", str, _DEFAULT.spn_service),
         spn_host=spn_host,
         proxy=value_of(layer, "proxy", str, None),
@@ -106,8 +113,9 @@ def _login_faults(host: Host, layer: Layer, line: int) -> _Faults:
         if "password" not in layer:
             yield f"auth: {auth} needs password; with a keytab or a ticket it is auth: kerberos", line
     elif auth is WinrmAuth.KERBEROS:
-        if host.winrm.keytab and "user" not in layer:
-            yield "keytab needs a user: the principal in it", line
+        credential = "keytab" if "keytab" in layer else "password"
+        if credential in layer and "user" not in layer:
+            yield f"auth: kerberos needs a user with {credential}: whose it is", line
         if not host.winrm.spn_host and is_sound(layer, "spn_host") and _IP_ADDRESS.fullmatch(host.address):
             at = layer["address"].line if "address" in layer else line
             yield "auth: kerberos knows hosts by name, and the address is none: set spn_host", at

@@ -39,12 +39,11 @@ def test_concurrency_fits_the_limit_on_open_files(
 
 def test_every_run_says_whose_identity_is_not_checked() -> None:
     unchecked = Winrm(scheme=Scheme.HTTPS, cert_validation="off")
-    sealed = Winrm(scheme=Scheme.HTTP, cert_validation="off")
     hosts = (
         Host(name="a", address="a", host_key_policy=HostKeyPolicy.OFF),
         Host(name="b", address="b", connection=Connection.WINRM, winrm=unchecked),
         Host(name="c", address="c", connection=Connection.WINRM, winrm=unchecked),
-        Host(name="d", address="d", connection=Connection.WINRM, winrm=sealed),
+        Host(name="d", address="d", connection=Connection.WINRM),
     )
     assert inventory_warnings(hosts) == (
         "host keys are NOT checked for 1 of 4 hosts (host_key_policy: off)",

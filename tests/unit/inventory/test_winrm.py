@@ -119,19 +119,20 @@ def test_a_backslash_in_double_quotes_is_told_in_plain_words(refuse: Refuse, use
 
 def test_one_inventory_for_both_families(load: Load) -> None:
     hosts = load(
-        "defaults: {user: ops, key_file: id, become: shell, become_password: env:SUDO, ca_file: ca.pem,\n"
-        "           host_key_policy: 'off', auth: kerberos, scheme: http}\n"
+        "defaults: {user: ops, key_file: id, become: shell, become_password: env:SUDO, ca_file: /ca.pem,\n"
+        "           host_key_policy: 'off', auth: kerberos, keytab: k, scheme: http}\n"
         "groups:\n"
         "  windows:\n"
         "    vars: {connection: winrm, user: 'CORP\\fleet'}\n"
         "    hosts: [w1, w2]\n"
-        "hosts: {l1: , w2: {scheme: https}}\n"
+        "hosts: {l1: , w2: {scheme: https, auth: ntlm, password: env:PW}}\n"
     )
     linux, sealed, over_tls = hosts["l1"], hosts["w1"], hosts["w2"]
     assert (linux.connection, linux.port, linux.become) == (Connection.SSH, 22, Become.SHELL)
     assert linux.winrm == Winrm()
     assert (sealed.key_file, sealed.become, sealed.become_password) == (None, Become.NONE, None)
     assert (sealed.winrm.scheme, sealed.winrm.auth) == (Scheme.HTTP, WinrmAuth.KERBEROS)
+    assert (sealed.winrm.ca_file, over_tls.winrm.ca_file, over_tls.winrm.keytab) == (None, "/ca.pem", None)
     assert (over_tls.winrm.scheme, over_tls.port) == (Scheme.HTTPS, 5986)
 
 
@@ -194,7 +195,8 @@ def test_one_slip_is_one_mistake(refuse: Refuse, host: str, part: str) -> None:
         ("{user: a}", "auth: negotiate needs password; with a keytab or a ticket it is auth: kerberos"),
         ("{user: a, auth: ntlm}", "auth: ntlm needs password"),
         ("{user: a, auth: basic, scheme: https}", "auth: basic needs password"),
-        ("{auth: kerberos, keytab: k}", "keytab needs a user"),
+        ("{auth: kerberos, keytab: k}", "auth: kerberos needs a user with keytab"),
+        ("{auth: kerberos, password: env:PW}", "auth: kerberos needs a user with password"),
     ],
 )
 def test_what_a_login_needs(refuse: Refuse, host: str, part: str) -> None:
