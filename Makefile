@@ -12,11 +12,13 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# The last of them is all the syntax check there is for the script of Windows hosts: it needs no PowerShell.
 check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.powershell_syntax fleet/collect/visit.ps1
 
 # Ten thousand simulated hosts, for ten minutes; prints one table. See docs/soak.md.
 soak: .venv/ready

@@ -450,7 +450,7 @@ function Read-Files($pattern, $bytes) {
   if ($full) { $visit['body'] = Limit-Bytes $memory.ToArray() $bytes 'oldest' }
 }
 
-# When each certificate in a folder ends, as openssl says it. To open a PFX would write its key: it is left alone.
+# When each certificate in a folder ends, as openssl says it. To open a PFX would write its key: it is only told.
 function Read-Certificates($folder) {
   if (-not $full) { Stop-Section 1 'a constrained session reads no certificates' }
   $type = 'Security.Cryptography.X509Certificates.X509Certificate2'
@@ -460,6 +460,7 @@ function Read-Certificates($folder) {
     try {
       $data = Get-TailBytes $path 65536
       $kind = [Security.Cryptography.X509Certificates.X509Certificate2]::GetCertContentType($data)
+      if ("$kind" -ceq 'Pfx') { $lines += "pfx`n" }
       if ("$kind" -cne 'Cert') { continue }
       $end = (New-Object $type -ArgumentList (, $data)).NotAfter.ToUniversalTime()
       $parts = @($months[$end.Month - 1], $end.Day, $end.Hour, $end.Minute, $end.Second, $end.Year)
