@@ -186,11 +186,15 @@ class Bench:
     def measured(self, side: str, hosts: int) -> Cost:
         """One side over so many hosts, as a process of its own."""
         before, began = self.counters(), time.perf_counter()
-        process = subprocess.Popen(self._command(side, hosts), stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            self._command(side, hosts), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.stdout is not None
+        said = process.stdout.read().decode(errors="replace")
         # With the CPU of those that it waited for itself.
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, (side, process.returncode)
+        assert process.returncode == 0, f"{side} ended with {process.returncode}:\n{said[-3000:]}"
         wall, after = time.perf_counter() - began, self.counters()
         assert after["shells_open"] == 0, after
         assert after["shells_opened"] - before["shells_opened"] == hosts, after
