@@ -309,5 +309,6 @@ def test_words_for_some_facts_hold_on_any_family() -> None:
     pack = replace(PACK, rules=(replace(STATE, instead=instead),))
     for skew, cause in (("301", "far off"), ("121", "c")):
         facts = (Fact(name="clock.skew_s", value=skew),)
-        (finding,) = Classifier(pack).classify(Observation(facts=facts))
-        assert finding.cause == cause
+        for system in (None, *OS):
+            (finding,) = Classifier(pack).classify(Observation(os=system, facts=facts))
+            assert finding.cause == cause

@@ -4,106 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fleet.model.observation import Observation, Service
-from fleet.model.visit import Capture, Visit
-from fleet.model.words import OS, Privilege
+from fleet.model.visit import Visit
+from fleet.model.words import OS
 from fleet.packs.load import load_pack
 from fleet.parse.observe import observe_visit
 from fleet.parse.scan import Anchors
 from fleet.parse.services import service_state
 from fleet.parse.windows import parse_services, parse_winhttp
+from tests.windows_host import BODIES, NAMES, NOW, SHOW, SYSTEM, capture, event, service
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANCHORS = Anchors(["no such host"])
-NAMES = ("himds", "GCArcService", "ExtensionService", "arcproxy")
-
-SYSTEM: dict[str, object] = {
-    "caption": "Microsoft Windows Server 2022 Standard",
-    "version": "10.0.20348",
-    "build": 20348,
-    "revision": 2700,
-    "edition": "ServerStandard",
-    "installation_type": "Server Core",
-    "product_type": 3,
-    "domain_role": 3,
-    "domain": "corp.example",
-    "part_of_domain": True,
-    "booted_at": "2026-02-28T12:00:00Z",
-    "language": 1031,
-    "powershell": "5.1.20348.2700",
-    "powershell_edition": "Desktop",
-    "language_mode": "FullLanguage",
-    "name": "WIN01",
-}
-SHOW = {
-    "status": "Connected",
-    "lastHeartbeat": "2026-03-01T11:58:00Z",
-    "resourceName": "win01",
-    "agentVersion": "1.61.03319.2737",
-    "services": [
-        {"displayName": "Agent Service", "serviceName": "himds", "status": "running"},
-        {"displayName": "SMS Agent Host", "serviceName": "CcmExec", "status": "unknown"},
-    ],
-}
-
-
-def instant(seconds_ago: float) -> str:
-    return (NOW - timedelta(seconds=seconds_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def service(name: str = "himds", /, **more: object) -> dict[str, object]:
-    entry: dict[str, object] = {
-        "name": name,
-        "exists": True,
-        "status": 4,
-        "start": 2,
-        "delayed": False,
-        "account": rf"NT SERVICE\{name}",
-        "exit_code": 0,
-        "service_exit_code": 0,
-        "process_id": 812,
-        "started_at": instant(3600),
-        "display_name": name,
-    }
-    return entry | more
-
-
-def event(number: int, seconds_ago: float, *properties: object) -> dict[str, object]:
-    return {"id": number, "at": instant(seconds_ago), "level": 2, "properties": list(properties)}
-
-
-BODIES: dict[str, object] = {
-    "host.clock": f"{int(NOW.timestamp())}/+0100/W. Europe Standard Time",
-    "host.os": SYSTEM,
-    "host.space": [{"drive": "C:", "free_bytes": 4096 * 1024, "size_bytes": 16384 * 1024}],
-    "agent.show": SHOW,
-    "services": [service(name) for name in NAMES],
-    "events.services": [],
-    "agent.identity": {
-        "profile_path": r"C:\Windows\ServiceProfiles\himds",
-        "profile_exists": True,
-        "store_certificates": 1,
-        "cleanup_days": None,
-        "config_exists": True,
-    },
-}
-
-
-def capture(item: str, body: object, code: int | None = 0, stderr: bytes = b"") -> Capture:
-    text = body if isinstance(body, str | bytes) else json.dumps(body, ensure_ascii=False)
-    data = text.encode() if isinstance(text, str) else text
-    return Capture(
-        item=item,
-        data=data if code == 0 else b"",
-        privilege=Privilege.ADMIN,
-        exit_code=code,
-        denied=code == 126,
-        stderr=stderr,
-    )
 
 
 def visit(bodies: Mapping[str, object], failed: Mapping[str, tuple[int, bytes]] | None = None) -> Visit:
