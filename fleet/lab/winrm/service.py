@@ -134,7 +134,7 @@ class Service:
                 await self._end(shell)
                 raise soap.shell_not_found(shell.shell_id)
             case WinrmFault.ENDLESS_OUTPUT if isinstance(shell, PsrpShell):
-                shell.say(command_id, _ENDLESS)
+                shell.write(command_id, _ENDLESS)
 
     def _signal(self, shell: Shell, envelope: Envelope) -> str:
         self._counters.signals += 1
