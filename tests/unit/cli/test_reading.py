@@ -114,6 +114,14 @@ def test_explain_fits_the_terminal(
     assert widest - 15 < max(prose) <= widest
 
 
+def test_explain_says_whose_other_words_they_are(fleet: Fleet) -> None:
+    out = fleet("explain", "service-himds-down").out
+    manual, general = "on windows where service.himds.start_mode is manual:", "on windows:"
+    assert out.index("remedy:") < out.index("systemctl") < out.index(manual) < out.index(general)
+    assert "-StartupType Automatic" in out[out.index(manual) : out.index(general)]
+    assert "on windows" not in fleet("explain", "azcm0042").out
+
+
 def test_classify_says_when_and_where_only_as_far_as_it_is_known(fleet: Fleet, tmp_path: Path) -> None:
     show = tmp_path / "show.txt"
     show.write_text("Agent Version : 1.58.03228.700\nAgent Status : Disconnected\nResource Name :\n")
