@@ -59,6 +59,30 @@ STATICS = {
     "Threading.Tasks.Task::WaitAny",
     "datetime::UtcNow",
 }
+METHODS = {
+    "Close",
+    "Contains",
+    "Dispose",
+    "GetBytes",
+    "GetString",
+    "IsInRole",
+    "Kill",
+    "Read",
+    "ReadAsync",
+    "Replace",
+    "Seek",
+    "SetLength",
+    "Substring",
+    "ToArray",
+    "ToLocalTime",
+    "ToLowerInvariant",
+    "ToUniversalTime",
+    "Trim",
+    "TrimEnd",
+    "WaitForExit",
+    "Write",
+    "WriteByte",
+}
 OBJECTS = {
     "Diagnostics.ProcessStartInfo",
     "IO.Compression.GZipStream",
@@ -126,6 +150,7 @@ PLANTED = [
     "New-Item -ItemType File x",
     "$x = [IO.File]::WriteAllText($path, 'x')",
     "$x = [IO.File]::Open($path, [IO.FileMode]::Create)",
+    "$file.Delete()",
     "Get-Service -Name himds -RequiredServices",
     "Get-TlsCipherSuite",
     "Get-Content -LiteralPath $path -Raw",
@@ -150,7 +175,7 @@ def complaints(source: bytes) -> Iterator[str]:
     root = parse(source)
     own = {text_of(node) for node in walk(root) if node.type == "function_name"}
     for node in walk(root):
-        for wrong in (*_denied(node), *_unknown_command(node, own), *_unknown_type(node)):
+        for wrong in (*_denied(node), *_unknown_command(node, own), *_unknown_member(node)):
             yield f"{node.start_point.row + 1}: {wrong}"
 
 
@@ -195,11 +220,15 @@ def _owner(node: Node) -> Node | None:
     return node
 
 
-def _unknown_type(node: Node) -> Iterator[str]:
-    if node.type not in {"member_access", "invokation_expression"} or node.children[0].type != "type_literal":
+def _unknown_member(node: Node) -> Iterator[str]:
+    if node.type not in {"member_access", "invokation_expression"}:
         return
     name, _, member = (text_of(child) for child in node.children[:3])
-    if f"{name.strip('[]')}::{member}" not in STATICS:
+    if node.children[0].type == "type_literal":
+        is_known = f"{name.strip('[]')}::{member}" in STATICS
+    else:
+        is_known = node.type == "member_access" or member in METHODS
+    if not is_known:
         yield f"no member of .NET for a script that only reads: {text_of(node)}"
 
 
