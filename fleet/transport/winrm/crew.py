@@ -1,0 +1,191 @@
+"""The parent's end of the worker processes: who works, and what each visit hears from its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable
+from itertools import count
+
+from fleet import errors
+from fleet.errors import HostError, UnreachableError
+from fleet.transport.winrm.frames import LENGTHS, Frame, Kind, opened_frame
+
+LEAVE_S = 6.0
+"""A worker that was told to end deletes the shells that are left; after so long it is killed."""
+_COMMAND = ("-P", "-m", "fleet.transport.winrm.worker")
+_DIED = "the process that made the visit ended ({})"
+
+
+class WorkerBugError(Exception):
+    """A bug in a worker: its traceback."""
+
+
+class Channel:
+    """One visit's way to its worker and back. What the worker says goes to ``listener``, or to :meth:`hear`
+    while there is none."""
+
+    def __init__(self, worker: Worker, number: int) -> None:
+        self.listener: Callable[[Frame | Exception], None] | None = None
+        self._worker = worker
+        self._number = number
+        self._heard: asyncio.Queue[Frame | Exception] = asyncio.Queue()
+        self._is_known = False
+
+    def say(self, kind: Kind, *words: str, body: bytes = b"") -> None:
+        """Tell the worker; nothing when it has ended."""
+        self._is_known = True
+        self._worker.say(Frame(kind, self._number, words, body))
+
+    async def hear(self) -> Frame:
+        """What the worker says next. Raises HostError for the visit's trouble, WorkerBugError for a bug."""
+        heard = await self._heard.get()
+        if isinstance(heard, Exception):
+            raise heard
+        return heard
+
+    def close(self) -> None:
+        """End the visit wherever it is; the worker sees to its shell."""
+        if self._is_known:
+            self.say(Kind.CLOSE)
+        else:
+            self._worker.forget(self._number)
+
+    def take(self, heard: Frame | Exception) -> None:
+        """The worker said it, or was lost."""
+        if isinstance(heard, Frame) and heard.kind is Kind.FAILED:
+            heard = _trouble(heard.words)
+        elif isinstance(heard, Frame) and heard.kind is Kind.BUG:
+            heard = WorkerBugError(heard.words[0])
+        (self.listener or self._heard.put_nowait)(heard)
+
+
+def _trouble(words: tuple[str, ...]) -> HostError:
+    kind, message, action = words
+    trouble = getattr(errors, kind)(message, action=action)
+    assert isinstance(trouble, HostError)
+    return trouble
+
+
+class Worker:
+    """One worker process; use after :meth:`start`."""
+
+    def __init__(self) -> None:
+        self._channels: dict[int, Channel] = {}
+        self._numbers = count(1)
+        self._ready = asyncio.Event()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.is_alive = True
+
+    @property
+    def load(self) -> int:
+        """How many visits it has."""
+        return len(self._channels)
+
+    async def start(self) -> None:
+        """Have it load what it needs. Raises UnreachableError when it does not start."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *_COMMAND,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # An interrupt on the terminal is the run's to handle: its workers end with it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.is_alive = False
+            raise UnreachableError(f"cannot start a process for WinRM: {error.strerror}") from error
+        self._reader = asyncio.create_task(self._read(), name="winrm worker")
+        await self._ready.wait()
+        if not self.is_alive:
+            raise UnreachableError(_DIED.format("before it began"))
+
+    def channel(self) -> Channel:
+        """A way for one more visit."""
+        number = next(self._numbers)
+        made = self._channels[number] = Channel(self, number)
+        return made
+
+    def forget(self, number: int) -> None:
+        """A visit that the process never heard of is given up."""
+        self._channels.pop(number, None)
+
+    def say(self, frame: Frame) -> None:
+        """Send a frame; nothing when it has ended."""
+        if self._process is not None and self._process.stdin is not None and self.is_alive:
+            self._process.stdin.write(frame.packed())
+
+    async def close(self) -> None:
+        """End it: visits are cut and their shells deleted, within :data:`LEAVE_S` seconds."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if self._reader is not None:
+            await self._reader
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        source = self._process.stdout
+        assert source is not None
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                lengths = LENGTHS.unpack(await source.readexactly(LENGTHS.size))
+                head, body = [await source.readexactly(length) for length in lengths]
+                self._take(opened_frame(head, body))
+        self.is_alive = False
+        code = await self._process.wait()
+        self._ready.set()
+        for channel in self._channels.values():
+            channel.take(UnreachableError(_DIED.format(f"code {code}"), action="Run again."))
+        self._channels.clear()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind is Kind.READY:
+            self._ready.set()
+        elif frame.kind is Kind.CLOSED:
+            self._channels.pop(frame.visit, None)
+        elif (channel := self._channels.get(frame.visit)) is not None:
+            channel.take(frame)
+
+
+class Crew:
+    """A few workers, started when first needed and replaced when they died."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._workers: list[Worker] = []
+        self._starts: dict[Worker, asyncio.Task[None]] = {}
+
+    async def channel(self) -> Channel:
+        """A way to the worker that has least to do."""
+        self._workers = [worker for worker in self._workers if worker.is_alive]
+        worker = min(self._workers, key=lambda each: each.load, default=None)
+        if worker is None or (worker.load and len(self._workers) < self._size):
+            worker = Worker()
+            self._workers.append(worker)
+            self._starts[worker] = asyncio.create_task(worker.start(), name="start a winrm worker")
+        channel = worker.channel()
+        try:
+            # Others wait for the same start: a visit that gives up does not stop it.
+            await asyncio.shield(self._starts[worker])
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    async def close(self) -> None:
+        """End them all, at once."""
+        await asyncio.gather(*self._starts.values(), return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self._starts))

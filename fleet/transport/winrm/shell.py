@@ -1,0 +1,116 @@
+"""One PSRP runspace pool with one pipeline in it, by pypsrp, over a line of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
+from pypsrp.exceptions import WSManFaultError
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import SelectorSet, WSMan
+
+from fleet.errors import RemoteError
+from fleet.transport.winrm.frames import Target
+from fleet.transport.winrm.line import Line
+from fleet.transport.winrm.trouble import TIMED_OUT, talking
+
+IDLE_S = 180
+"""After so long without a word the host ends a shell whose visitor died."""
+FUNCTION = "Invoke-FleetVisit"
+_CONFIGURATION = "Microsoft.PowerShell"
+
+
+class _Carrier:
+    """Stands where pypsrp has its HTTP client: no redirects, no retries, no proxies of the environment."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.endpoint = line.endpoint
+
+    def send(self, message: bytes, **_: object) -> bytes:
+        """One message, once, whatever patience pypsrp would have."""
+        return self.line.post(message)
+
+    def close(self) -> None:
+        """The line is closed by who opened it."""
+
+
+class Shell:
+    """A runspace pool on the host. ``may_exist``: the host may have it and has not been seen to delete it."""
+
+    def __init__(self, line: Line, target: Target) -> None:
+        self.may_exist = False
+        self._target = target
+        self._carrier = _Carrier(line)
+        # What it would connect with is replaced before it does.
+        self._wsman = WSMan(target.address)
+        self._wsman.transport = self._carrier  # type: ignore[assignment]
+        name = target.configuration_name or _CONFIGURATION
+        self._pool = RunspacePool(self._wsman, configuration_name=name, no_profile=True, idle_timeout=IDLE_S)
+
+    def open(self) -> None:
+        """Have the host make it. Raises HostError."""
+        pool = self._pool
+        self.may_exist = True
+        with talking(self._target):
+            try:
+                pool.open()
+            except WSManFaultError as error:
+                self.may_exist = pool.shell.opened
+                if error.code != TIMED_OUT or not self.may_exist:
+                    raise
+            while pool.state == RunspacePoolState.NEGOTIATION_SENT:
+                self._poll(pool._receive)
+        if pool.state != RunspacePoolState.OPENED:
+            raise RemoteError(f"{self._target.address} opened no PowerShell session")
+
+    def run(
+        self,
+        script: str,
+        arguments: tuple[str, ...],
+        put_out: Callable[[str], None],
+        put_error: Callable[[str], None],
+    ) -> None:
+        """Run the script, or a session configuration's function, and hand on what it says as it comes."""
+        pipeline = PowerShell(self._pool)
+        if self._target.configuration_name:
+            pipeline.add_cmdlet(FUNCTION)
+        else:
+            pipeline.add_script(script, use_local_scope=True)
+        for argument in arguments:
+            pipeline.add_argument(argument)
+        with talking(self._target):
+            pipeline.begin_invoke(remote_stream_options=0)
+        while pipeline.state == PSInvocationState.RUNNING:
+            with talking(self._target):
+                self._poll(pipeline.poll_invoke)
+            said, pipeline.output = pipeline.output, []
+            if said:
+                put_out("".join(f"{text}\n" for text in said))
+            errors, pipeline.streams.error = pipeline.streams.error, []
+            if errors:
+                put_error("".join(f"{_words(error)}\n" for error in errors))
+
+    def delete(self, line: Line) -> None:
+        """Have the host end it and all that runs in it."""
+        self._carrier.line = line
+        selectors = SelectorSet()
+        selectors.add_option("ShellId", self._pool.id)
+        with talking(self._target):
+            self._wsman.delete(self._pool.shell.resource_uri, selector_set=selectors)
+        self.may_exist = False
+
+    def _poll(self, receive: Callable[[], object]) -> None:
+        try:
+            receive()
+        except WSManFaultError as error:
+            # Nothing to say within the operation's time: ask again.
+            if error.code != TIMED_OUT:
+                raise
+
+
+def _words(error: Any) -> str:
+    """One line. The id names the trouble in every language: CommandNotFoundException, ..."""
+    message = " ".join(str(error).split()) or error.details_message or error.message or ""
+    return f"{message} ({error.fq_error})" if error.fq_error and error.fq_error not in message else message

@@ -1,0 +1,104 @@
+"""One visit in a worker: a thread that talks to the host, and what others may tell it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from fleet.errors import HostError
+from fleet.transport.winrm.frames import Frame, Kind, Target
+from fleet.transport.winrm.line import Line, Login, Shared
+from fleet.transport.winrm.shell import Shell
+from fleet.transport.winrm.trouble import on_the_wire
+from fleet.transport.winrm.wire import CutError
+
+CLEAN_UP_S = 2.5
+
+
+class Visit:
+    """Opens a session, runs its script, deletes its shell; ``post`` takes what it has to say.
+
+    :meth:`run` belongs to the visit's own thread, :meth:`hear` to any other.
+    """
+
+    def __init__(self, number: int, target: Target, shared: Shared, post: Callable[[Frame], None]) -> None:
+        self._number = number
+        self._target = target
+        self._shared = shared
+        self._post = post
+        self._heard: SimpleQueue[Frame] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._is_talking = True
+        self._login = Login(self._ask, self._tell)
+        self._line = Line(target, self._login, shared)
+        self._shell: Shell | None = None
+
+    def hear(self, frame: Frame) -> None:
+        """Hand on what fleet says; a CLOSE cuts the connection when the visit talks to its host."""
+        self._heard.put(frame)
+        if frame.kind is Kind.CLOSE:
+            with self._lock:
+                if self._is_talking:
+                    self._line.wire.cut()
+
+    def run(self) -> None:
+        """The visit up to the end of its script. Raises HostError, or CutError when nobody waits for it."""
+        with on_the_wire(self._target):
+            self._line.open()
+            self._shell = Shell(self._line, self._target)
+            self._shell.open()
+            self._tell(Kind.OPENED)
+            order = self._wait()
+            self._shell.run(order.body.decode("utf-8-sig"), order.words, self._put_out, self._put_error)
+            self._rest()
+            self._tell(Kind.ENDED)
+
+    def clean_up(self) -> None:
+        """Delete the shell and hang up, within a few seconds, whatever the host does."""
+        self._rest()
+        shell = self._shell
+        if shell is not None and shell.may_exist:
+            if self._line.is_good:
+                self._delete(shell, self._line)
+            if shell.may_exist and not self._line.is_good:
+                self._delete(shell, Line(self._target, self._login, self._shared))
+        self._line.wire.close()
+
+    def _delete(self, shell: Shell, line: Line) -> None:
+        line.patience_s = None
+        line.wire.allow(CLEAN_UP_S)
+        # What the visit found out stands; a shell that is left ends by itself when it has been idle.
+        with contextlib.suppress(HostError, CutError), on_the_wire(self._target):
+            if not line.is_good:
+                line.open()
+            shell.delete(line)
+        line.wire.close()
+
+    def _ask(self) -> str:
+        self._tell(Kind.ASK)
+        return self._wait().words[0]
+
+    def _wait(self) -> Frame:
+        self._rest()
+        frame = self._heard.get()
+        if frame.kind is Kind.CLOSE:
+            raise CutError
+        with self._lock:
+            self._is_talking = True
+        return frame
+
+    def _rest(self) -> None:
+        """From now on a CLOSE does not cut the connection."""
+        with self._lock:
+            self._is_talking = False
+
+    def _tell(self, kind: Kind, *words: str) -> None:
+        self._post(Frame(kind, self._number, words))
+
+    def _put_out(self, text: str) -> None:
+        self._post(Frame(Kind.OUTPUT, self._number, (), text.encode("utf-8", "replace")))
+
+    def _put_error(self, text: str) -> None:
+        self._post(Frame(Kind.ERRORS, self._number, (), text.encode("utf-8", "replace")))
