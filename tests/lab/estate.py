@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
@@ -22,6 +22,8 @@ from fleet.lab.describe import (
     parse_description,
 )
 from fleet.lab.servers import start_lab
+from fleet.lab.windows import Windows
+from fleet.lab.winrm.words import WinrmCounters
 from fleet.model.report import Verdict
 from fleet.model.words import Become, Phase, Reason, Word
 
@@ -43,7 +45,21 @@ expect: {verdict: HEALTHY}
 """
 
 
-def _not_observed(reason: Reason, phase: Phase | None) -> Expectation:
+_WINDOWS_WELL = """\
+name: windows-well
+summary: Nothing; connected and reporting.
+group: windows
+os: windows
+agent: {status: Connected, heartbeat_age_s: 60, resource_name: windows-well, resource_group: rg-estate}
+logs:
+  azcmagent: 'time="{t-9000}" level=info msg="Exit Code:  AZCM0000: No Error"'
+  himds: 'time="{t-60}" level=info msg="Heartbeat sent" Status Code=200'
+expect: {verdict: HEALTHY}
+"""
+
+
+def not_observed(reason: Reason, phase: Phase | None) -> Expectation:
+    """Of a host that nobody has looked at."""
     return Expectation(verdict=Word.NOT_OBSERVED, reason=reason, phase=phase)
 
 
@@ -55,11 +71,12 @@ def _broken(
     name: str, fault: Fault, reason: Reason, phase: Phase | None, become: Become = Become.SHELL
 ) -> HostDescription:
     return replace(
-        WELL, name=name, fault=fault, login=Login(become=become), expect=_not_observed(reason, phase)
+        WELL, name=name, fault=fault, login=Login(become=become), expect=not_observed(reason, phase)
     )
 
 
 WELL = parse_description(_WELL, "well.yaml")
+WINDOWS_WELL = parse_description(_WINDOWS_WELL, "windows-well.yaml")
 _DOWN = replace(
     WELL,
     name="himds-down",
@@ -72,7 +89,7 @@ _GONE = replace(
     agent=Agent(status="Disconnected", resource_name="disconnected", resource_group="rg-estate"),
     expect=_failing("agent-disconnected"),
 )
-_REFUSED = replace(WELL, name="refused", expect=_not_observed(Reason.AUTH, Phase.AUTH))
+_REFUSED = replace(WELL, name="refused", expect=not_observed(Reason.AUTH, Phase.AUTH))
 
 DEADLINE = Reason.DEADLINE
 OF_A_HUNDRED = (
@@ -102,6 +119,13 @@ def estate(count: int) -> tuple[HostDescription, ...]:
     return tuple(hosts)
 
 
+def on_windows(
+    name: str, windows: Windows, expect: Expectation = WINDOWS_WELL.expect, agent: Agent = WINDOWS_WELL.agent
+) -> HostDescription:
+    """A well Windows host of that name, but for what is told."""
+    return replace(WINDOWS_WELL, name=name, windows=windows, expect=expect, agent=agent)
+
+
 def told(verdict: Verdict) -> tuple[Word, Reason | None, Phase | None]:
     """What was said of a host, to be compared with what is expected."""
     return verdict.word, verdict.reason, verdict.phase
@@ -119,26 +143,55 @@ def _named(host: HostDescription, name: str) -> HostDescription:
     return replace(host, name=name, agent=replace(host.agent, resource_name=name), login=login)
 
 
+@dataclass(frozen=True, slots=True)
+class FarLab:
+    """A lab in a process of its own."""
+
+    inventory: Path
+    _pipe: Connection
+
+    def counters(self) -> Mapping[str, WinrmCounters]:
+        """What has reached each of its Windows hosts so far."""
+        self._pipe.send(None)
+        return self._pipe.recv()  # type: ignore[no-any-return]
+
+
 @contextmanager
 def listening(count: int, folder: Path) -> Iterator[Path]:
     """The inventory of such an estate, which listens in a process of its own until the end."""
+    with far_lab(estate(count), folder) as lab:
+        yield lab.inventory
+
+
+@contextmanager
+def far_lab(hosts: Sequence[HostDescription], folder: Path) -> Iterator[FarLab]:
+    """These hosts, canned, in a process of their own until the end."""
     ours, theirs = _FORKS.Pipe()
-    process = _FORKS.Process(target=_serve, args=(theirs, count, folder))
+    process = _FORKS.Process(target=_serve, args=(theirs, hosts, folder))
     process.start()
     theirs.close()
     try:
-        yield ours.recv()
+        yield FarLab(ours.recv(), ours)
     finally:
         ours.close()
         process.join()
 
 
-def _serve(pipe: Connection, count: int, folder: Path) -> None:
+def _serve(pipe: Connection, hosts: Sequence[HostDescription], folder: Path) -> None:
     async def serve() -> None:
-        async with start_lab(estate(count), folder, is_canned=True) as lab:
-            pipe.send(lab.inventory)
+        async with start_lab(hosts, folder, is_canned=True) as lab:
             closed = asyncio.Event()
-            asyncio.get_running_loop().add_reader(pipe.fileno(), closed.set)
+
+            def count() -> None:
+                try:
+                    pipe.recv()
+                except EOFError:
+                    closed.set()
+                    return
+                pipe.send({host.name: lab.winrm(host.name) for host in hosts if host.windows})
+
+            pipe.send(lab.inventory)
+            asyncio.get_running_loop().add_reader(pipe.fileno(), count)
             await closed.wait()
             asyncio.get_running_loop().remove_reader(pipe.fileno())
 

@@ -34,14 +34,16 @@ class Left:
 async def _collect(
     inventory: Path, hosts: tuple[Host, ...], db: str, limits: Limits
 ) -> tuple[frozenset[str], Counter[str]]:
-    """The run as the program makes it; the tasks and the objects that it leaves while the loop still runs."""
+    """The run as the program makes it: the tasks it leaves, and the objects when the last host is done."""
     settings = CollectSettings(inventory=inventory, concurrency=AT_ONCE, limits=limits)
     async with built_collection(settings, hosts, load_pack(), db) as collection:
         state = RunState(selected=len(hosts))
         await collection.collect(state)
         assert state.done == len(hosts)
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        return frozenset(map(str, tasks)), _objects()
+        objects = _objects()
+    # Here, and not when the loop has ended: it cancels what is left.
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    return frozenset(map(str, tasks)), objects
 
 
 def _objects() -> Counter[str]:
