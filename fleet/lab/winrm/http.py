@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         answer = await self._serve(self, request)
         if answer:
             await self.write(answer.pack())
-            if answer.ends_connection:
+            if answer.ends_connection or request.headers.get("connection", "").lower() == "close":
                 self.transport.close()
 
     def _answered(self, task: asyncio.Task[None]) -> None:

@@ -156,7 +156,7 @@ def _escape(found: re.Match[str]) -> str:
 
 def unescape(text: str) -> str:
     """What a string of CLIXML stands for ([MS-PSRP] 2.2.5.3.2)."""
-    if "_x005F_" not in text:
+    if "_x005" not in text:
         # The ends of a script's lines, of which there are many; an escaped "_" could seem to begin one.
         text = text.replace("_x000A_", "\n").replace("_x000D_", "\r")
     return _ESCAPED.sub(_unescape, text) if "_x" in text else text

@@ -24,7 +24,8 @@ class Outbox:
         self._has_news = asyncio.Event()
         self._command = f" CommandId={quoteattr(command_id)}" if command_id else ""
         self._exit_code: int | None = None
-        self._is_done = self._is_broken = False
+        self._is_done = False
+        self._error: Exception | None = None
         self._last: tuple[str, str] | None = None
 
     @property
@@ -42,17 +43,16 @@ class Outbox:
         self._is_done, self._exit_code = True, exit_code
         self._has_news.set()
 
-    def fail(self) -> None:
-        """Nothing that follows can be believed."""
-        self._is_broken = True
+    def fail(self, error: Exception) -> None:
+        """Raise this to who fetches, from now on."""
+        self._error = error
         self._has_news.set()
 
     async def fetch(self, message_id: str, max_bytes: int, timeout_s: float) -> str | None:
         """The body of the answer to a Receive, as large as an envelope of that size takes; None: nothing came
         in time. The same message asked again gets the same answer.
 
-        Raises:
-            BrokenHostError: ``fail`` was called.
+        Raises what ``fail`` was told.
         """
         if self._last and self._last[0] == message_id:
             return self._last[1]
@@ -61,8 +61,8 @@ class Outbox:
                 await self._has_news.wait()
         except TimeoutError:
             return None
-        if self._is_broken:
-            raise BrokenHostError
+        if self._error:
+            raise self._error
         # Nothing is awaited from here on: a client that goes meanwhile has lost nothing.
         self._last = message_id, self._body(max_bytes)
         return self._last[1]

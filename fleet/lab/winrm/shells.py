@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from xml.etree import ElementTree as ET
 
-from fleet.lab.winrm.outbox import Outbox
-from fleet.lab.winrm.soap import SHELL, bad_message, shell_not_found
+from fleet.lab.winrm.outbox import BrokenHostError, Outbox
+from fleet.lab.winrm.soap import SHELL, aborted, bad_message, shell_not_found
 from fleet.lab.winrm.words import Respond
 
 
@@ -50,7 +50,9 @@ class Shell(ABC):
         return self._outboxes[command_id]
 
     async def close(self) -> None:
-        """End what runs, and wait for it."""
+        """End what runs, and wait for it; who still polls is told."""
+        for outbox in self._outboxes.values():
+            outbox.fail(aborted())
         tasks = tuple(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -65,10 +67,12 @@ class Shell(ABC):
         self._tasks.pop(command_id, None)
         if not task.cancelled() and (bug := task.exception()):
             self._on_bug(bug)
-            self._outboxes[command_id].fail()
+            if outbox := self._outboxes.get(command_id):
+                outbox.fail(BrokenHostError())
 
     def _forget(self, command_id: str) -> None:
-        self._outboxes.pop(command_id, None)
+        if outbox := self._outboxes.pop(command_id, None):
+            outbox.fail(aborted())
         if command_id in self._tasks:
             self._tasks[command_id].cancel()
 
