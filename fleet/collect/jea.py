@@ -54,7 +54,7 @@ def install_commands() -> str:
 # In the inventory: configuration_name: {NAME}. For a new release of fleet copy the module again. To take
 # the endpoint away:
 #   Unregister-PSSessionConfiguration -Name {NAME} -Force
-# Not on domain controllers: the virtual account is an administrator of the domain there.
+# On a domain controller the virtual account is an administrator of the domain: callers still reach one function.
 """
 
 

@@ -276,7 +276,7 @@ function Read-Agent($words, $bytes, $keep) {
     # A constrained session has no means for a time limit, nor against the host's code page. What a program says on
     # stderr would end the section under Stop.
     $ErrorActionPreference = 'Continue'
-    $lines = @(@() | & $program @words 2>&1 | ForEach-Object { "$_" })
+    $lines = @($null | & $program @words 2>&1 | ForEach-Object { "$_" })
     $visit['code'] = $LASTEXITCODE
     $visit['body'] = Limit-Text (($lines -join "`n") + "`n") $bytes $keep
     if ($keep -eq 'all') { $visit['kept'] = $visit['body'] }
@@ -301,7 +301,7 @@ function Invoke-Program($program, $line, $bytes, $keep) {
   $clock = [Diagnostics.Stopwatch]::StartNew()
   $process = [Diagnostics.Process]::Start($start)
   try {
-    $process.StandardInput.Close()
+    try { $process.StandardInput.Close() } catch { $null = $_ }
     $out = @{ stream = $process.StandardOutput.BaseStream; memory = (New-Object IO.MemoryStream); open = $true }
     $err = @{ stream = $process.StandardError.BaseStream; memory = (New-Object IO.MemoryStream); open = $true }
     if ($keep -eq 'all') { $err['memory'] = $out['memory'] }
@@ -435,7 +435,7 @@ function Read-Files($pattern, $bytes) {
     try { Read-Tail $path 4096 }
     catch {
       $trouble = Get-Trouble $_
-      if ($trouble['words'] -cnotlike '*: No such file*') { $visit['note'] = "$path $($trouble['words'])" }
+      if ($trouble['words'] -cnotlike '*: No such file*') { $visit['note'] = $trouble['words'] }
       continue
     }
     $head = "==> $path <==`n"
@@ -487,7 +487,7 @@ function Read-Identity($sid) {
     if ((Find-Path $store) -eq $false) { $about['store_certificates'] = 0 }
     else {
       try { $about['store_certificates'] = @(Get-Entries $store 'files').Count }
-      catch { $visit['note'] = "$store $((Get-Trouble $_)['words'])" }
+      catch { $visit['note'] = (Get-Trouble $_)['words'] }
     }
   }
   $visit['json'] = $about
