@@ -109,6 +109,12 @@ def word_of(active: Sequence[Finding]) -> Word:
     return Word.HEALTHY
 
 
+def usual_action(reason: Reason, os: OS) -> str:
+    """What to do about a host of that family which was not observed for that reason."""
+    usual = dict(ACTIONS)[reason]
+    return _WINDOWS_ACTIONS.get(reason, usual) if os is OS.WINDOWS else usual
+
+
 def first_sentence(text: str) -> str:
     """The text up to the end of its first sentence."""
     return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
@@ -206,7 +212,7 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap], os: OS) -> Verdict:
         reason=reason,
         phase=phase,
         message=message,
-        action=action or _action(reason, os),
+        action=action or usual_action(reason, os),
     )
 
 
@@ -222,8 +228,3 @@ def _why(visit: Visit, gaps: Sequence[_Gap]) -> tuple[Reason, Phase | None, str,
     if not visit.complete and reason is Reason.PARTIAL:
         return reason, phase, _NO_END, ""
     return reason, phase, _not_read(gap for gap in gaps if gap.reason is reason), ""
-
-
-def _action(reason: Reason, os: OS) -> str:
-    usual = dict(ACTIONS)[reason]
-    return _WINDOWS_ACTIONS.get(reason, usual) if os is OS.WINDOWS else usual

@@ -7,9 +7,10 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 
+from fleet.app.judge import usual_action
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
-from fleet.report.groups import default_action, next_action
+from fleet.report.groups import next_action
 from fleet.report.telling import place, printed_codes, told_findings
 from fleet.report.text import NEWLINE, clean, format_services, format_utc
 
@@ -114,7 +115,7 @@ def remedy(result: HostResult) -> str:
     """The one next action for the host; empty only where nothing needs doing."""
     verdict = result.verdict
     told = next_action(verdict.action, verdict.cause)
-    return told or (default_action(verdict.reason) if verdict.reason else "")
+    return told or (usual_action(verdict.reason, result.host.os) if verdict.reason else "")
 
 
 def _finding_rows(report: RunReport) -> Iterator[Iterator[str]]:

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fleet.app.judge import ACTIONS
+from fleet.app.judge import usual_action
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.model.words import Phase, Reason, Severity, Word
@@ -30,7 +30,7 @@ class CauseGroup:
     ``example_host`` whose it is; None and "" where the cause's own words say as much.
     """
 
-    key: tuple[Word, str, str]
+    key: tuple[Word, str, str, str]
     word: Word
     severity: Severity | None
     rule: str
@@ -58,7 +58,7 @@ class GapGroup:
 
 def cause_groups(report: RunReport) -> tuple[CauseGroup, ...]:
     """FAILING before DEGRADED, then the worst severity, then the most hosts."""
-    found: defaultdict[tuple[Word, str, str], list[HostResult]] = defaultdict(list)
+    found: defaultdict[tuple[Word, str, str, str], list[HostResult]] = defaultdict(list)
     for result in report.results:
         if result.verdict.word in (Word.FAILING, Word.DEGRADED):
             found[cause_key(result)].append(result)
@@ -66,10 +66,10 @@ def cause_groups(report: RunReport) -> tuple[CauseGroup, ...]:
     return tuple(sorted(groups, key=_badness))
 
 
-def cause_key(result: HostResult) -> tuple[Word, str, str]:
-    """What hosts of one cause group have in common."""
-    cause = result.verdict.cause
-    return (result.verdict.word, cause.label if cause else "", cause.title if cause else "")
+def cause_key(result: HostResult) -> tuple[Word, str, str, str]:
+    """What hosts of one cause group have in common: with a remedy of its own each family is a group."""
+    word, cause = result.verdict.word, result.verdict.cause
+    return (word, cause.label, cause.title, cause.remediation) if cause else (word, "", "", "")
 
 
 def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
@@ -109,13 +109,16 @@ def _badness(group: CauseGroup) -> tuple[bool, int, int, str]:
 
 def gap_groups(report: RunReport) -> tuple[GapGroup, ...]:
     """The hosts not observed by reason and phase, most hosts first, then by message, most hosts first.
+    Families that are told to do another thing about it are apart.
 
     A reason and phase with more than five messages has the rarest of them in one group.
     """
-    found: defaultdict[tuple[Reason, Phase | None], list[HostResult]] = defaultdict(list)
+    found: defaultdict[tuple[Reason, Phase | None, str], list[HostResult]] = defaultdict(list)
     for result in report.results:
-        if result.verdict.reason is not None:
-            found[result.verdict.reason, result.verdict.phase].append(result)
+        reason = result.verdict.reason
+        if reason is not None:
+            usual = usual_action(reason, result.host.os)
+            found[reason, result.verdict.phase, usual].append(result)
     most_first = sorted(found.values(), key=len, reverse=True)
     return tuple(group for results in most_first for group in _by_message(results))
 
@@ -142,7 +145,7 @@ def _gap_group(message: str, results: Sequence[HostResult]) -> GapGroup:
         phase=verdict.phase,
         message=clean(verdict.message if alone else message),
         action=clean(verdict.action if alone else _general(verdict.action, results[0]))
-        or default_action(reason),
+        or usual_action(reason, results[0].host.os),
         hosts=tuple(clean(result.host.name) for result in results),
     )
 
@@ -152,11 +155,6 @@ def _general(message: str, result: HostResult) -> str:
     for own, word in ((result.host.address, "ADDRESS"), (result.host.name, "HOST")):
         message = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w-]|\.\w)", word, message)
     return _FINGERPRINT.sub("KEY", message)
-
-
-def default_action(reason: Reason) -> str:
-    """What to do about hosts of that reason when the verdict does not say."""
-    return dict(ACTIONS)[reason]
 
 
 def fold_hosts(hosts: Iterable[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from fleet.model.words import Phase, Reason, Word
+from dataclasses import replace
+
+from fleet.model.report import HostResult
+from fleet.model.words import Connection, Phase, Reason, Word
 from fleet.report.summary import render_summary
 from fleet.report.text import clean
-from tests.unit.report.sample import make_report, make_result, make_unseen, varied_report
+from tests.unit.report.sample import STOPPED, make_report, make_result, make_unseen, varied_report
 
 
 def test_causes_lead_then_warnings_then_gaps_then_counts() -> None:
@@ -56,3 +59,31 @@ def test_many_different_messages_of_one_reason_stay_few_blocks() -> None:
     shown = render_summary(make_report(unseen))
     assert shown.count("not observed, remote") == 5
     assert "not observed, remote during exec, 46 hosts: a[4-49]\n    46 different messages, one of" in shown
+
+
+def _on_windows(result: HostResult) -> HostResult:
+    return replace(result, host=replace(result.host, connection=Connection.WINRM))
+
+
+def test_each_family_is_told_its_own_remedy() -> None:
+    on_windows = replace(STOPPED, remediation="Start it with `Start-Service himds`.")
+    failing = [make_result("db01", Word.FAILING, STOPPED), make_result("db02", Word.FAILING, STOPPED)]
+    failing.append(_on_windows(make_result("win01", Word.FAILING, on_windows)))
+    unseen = [
+        make_unseen(name, Reason.UNREACHABLE, Phase.CONNECT, "no answer") for name in ("a1", "a2", "w1")
+    ]
+    skipped = [make_unseen(name, Reason.SKIPPED, None, "not reached") for name in ("s1", "w2")]
+    told = render_summary(
+        make_report([*failing, *unseen[:2], _on_windows(unseen[2]), skipped[0], _on_windows(skipped[1])])
+    )
+    blocks = told.split("\n\n")
+    (linux,) = [block for block in blocks if "systemctl start himdsd" in block]
+    (windows,) = [block for block in blocks if "Start-Service himds" in block]
+    assert "2 hosts: db[01-02]" in linux
+    assert "1 host: win01" in windows
+    (over_ssh,) = [block for block in blocks if "SSH listens" in block]
+    (over_winrm,) = [block for block in blocks if "WinRM listens" in block]
+    assert "2 hosts: a[1-2]" in over_ssh
+    assert "1 host: w1" in over_winrm
+    # What helps is the same on both: one block.
+    assert "2 hosts: s1, w2" in told
