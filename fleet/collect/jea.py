@@ -51,6 +51,7 @@ def install_commands() -> str:
 #   Copy-Item -Recurse -Force .\\{NAME} "$env:ProgramFiles\\WindowsPowerShell\\Modules"
 #   Test-PSSessionConfigurationFile .\\{NAME}.pssc
 #   Register-PSSessionConfiguration -Name {NAME} -Path .\\{NAME}.pssc -Force    # restarts WinRM
+# Where a policy asks for signed scripts (AllSigned), sign the module before.
 # In the inventory: configuration_name: {NAME}. For a new release of fleet copy the module again. To take
 # the endpoint away:
 #   Unregister-PSSessionConfiguration -Name {NAME} -Force
