@@ -55,7 +55,7 @@ def install_commands() -> str:
 # In the inventory: configuration_name: {NAME}. For a new release of fleet copy the module again. To take
 # the endpoint away:
 #   Unregister-PSSessionConfiguration -Name {NAME} -Force
-# On a domain controller the virtual account is an administrator of the domain: callers still reach one function.
+# On a domain controller the virtual account is an administrator of the domain; callers reach one function.
 """
 
 
@@ -82,7 +82,6 @@ for ($i = 3; $i -lt $args.Count; $i++) {{
 
 
 def _manifest() -> str:
-    # An endpoint loads no module by itself. Those named here are loaded for this one, out of callers' sight.
     return f"""\
 @{{
   RootModule = '{NAME}.psm1'
@@ -91,12 +90,6 @@ def _manifest() -> str:
   Author = 'fleet'
   Description = 'One read-only visit of a host that runs the Azure Connected Machine agent'
   PowerShellVersion = '5.1'
-  RequiredModules = @(
-    'Microsoft.PowerShell.Management',
-    'Microsoft.PowerShell.Utility',
-    'Microsoft.PowerShell.Diagnostics',
-    'CimCmdlets'
-  )
   FunctionsToExport = @('{FUNCTION}')
   CmdletsToExport = @()
   VariablesToExport = @()
@@ -106,12 +99,14 @@ def _manifest() -> str:
 
 
 def _role() -> str:
+    # An endpoint has the engine's own cmdlets, and loads no module by itself. Since one function is named as
+    # visible, all other commands of these modules stay out of callers' sight.
     return f"""\
 @{{
   GUID = '{_ROLE_GUID}'
   Author = 'fleet'
   Description = 'May have a host visited, and nothing else'
-  ModulesToImport = @('{NAME}')
+  ModulesToImport = @('CimCmdlets', '{NAME}')
   VisibleFunctions = @('{FUNCTION}')
 }}
 """

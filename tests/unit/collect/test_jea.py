@@ -47,6 +47,11 @@ def test_what_is_no_item_of_the_release_is_refused_before_anything_is_read() -> 
     assert not any("'" in word for word in WORDS)
 
 
+def test_the_one_module_that_the_script_needs_is_loaded() -> None:
+    """No other cmdlet of its own is outside of PowerShell's engine, which every endpoint has."""
+    assert f"ModulesToImport = @('CimCmdlets', '{NAME}')" in FILES[f"{NAME}/RoleCapabilities/{NAME}.psrc"]
+
+
 def test_a_caller_sees_one_function() -> None:
     assert f"VisibleFunctions = @('{FUNCTION}')" in FILES[f"{NAME}/RoleCapabilities/{NAME}.psrc"]
     assert f"FunctionsToExport = @('{FUNCTION}')" in FILES[f"{NAME}/{NAME}.psd1"]
