@@ -16,7 +16,7 @@ USER = "ops"
 KEY_FILE = "ops_ed25519"
 KNOWN_HOSTS_FILE = "known_hosts"
 INVENTORY_FILE = "inventory.yaml"
-WINDOWS_PASSWORD_FILE = "windows.password"  # noqa: S105 (a name)
+WINDOWS_PASSWORD_FILE = "windows_password"  # noqa: S105 (a name, and not that of a host named windows)
 ADDRESS = "127.0.0.1"
 
 

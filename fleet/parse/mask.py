@@ -21,6 +21,8 @@ FREE_HITS = 2048
 BYTES_A_HIT = 32
 _AS_TEXT = json.JSONEncoder(ensure_ascii=False)
 _GO_ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
+# HttpUtility.JavaScriptStringEncode of .NET.
+_WINDOWS_ESCAPES = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&'"})
 _URL_SAFE = str.maketrans("+/", "-_")
 
 _TOKEN = rb"<masked(?::[0-9a-f]{8})?>"
@@ -208,8 +210,9 @@ def _settings(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def _forms(secret: str) -> set[bytes]:
-    """The secret as it stands, in JSON (twice, for JSON in a log field; in Go's, which escapes more), for a
-    shell, in a URL and in Base64."""
+    """The secret as it stands, in JSON (twice, for JSON in a log field; in Go's and in Windows PowerShell's,
+    which escape more), for a shell, in a URL, in Base64, and in the UTF-16 that Windows PowerShell adds to a
+    file of whatever encoding."""
     in_json = json.dumps(secret)[1:-1]
     as_text = _AS_TEXT.encode(secret)[1:-1]
     in_go = as_text.translate(_GO_ESCAPES)
@@ -221,13 +224,17 @@ def _forms(secret: str) -> set[bytes]:
         json.dumps(in_json)[1:-1],
         in_go,
         _AS_TEXT.encode(in_go)[1:-1],
+        in_json.translate(_GO_ESCAPES),
+        as_text.translate(_WINDOWS_ESCAPES),
+        in_json.translate(_WINDOWS_ESCAPES),
         shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret,
         quote(secret, safe="", errors="replace"),
         quote_plus(secret, errors="replace"),
         coded.rstrip("="),
         coded.rstrip("=").translate(_URL_SAFE),
     }
-    return {form.encode("utf-8", "replace") for form in forms if len(form) >= MIN_SECRET_CHARS}
+    found = {form.encode("utf-8", "replace") for form in forms if len(form) >= MIN_SECRET_CHARS}
+    return found | ({secret.encode("utf-16-le", "replace")} if len(secret) >= MIN_SECRET_CHARS else set())
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -16,7 +17,9 @@ import pytest
 
 from fleet.lab.describe import Agent, Expectation, Fault, HostDescription, Login
 from fleet.lab.servers import Lab, running_lab
-from fleet.model.words import Word
+from fleet.lab.windows import Windows, WindowsLogin
+from fleet.model.words import OS, Word
+from fleet.packs.load import load_pack
 from tests.lab.program import Call
 from tests.lab.running import SCRIPT_LINES, Said, bodies, collect, collect_words, lying, put
 
@@ -36,6 +39,7 @@ STDERR = "programs/uname"
 # What an operator types: the SSH password and sudo's.
 SSH_PASSWORD = 'Tr0ub4dor<&>"3\\x'
 SUDO_PASSWORD = "correct horse/battery+staple"
+WINDOWS_PASSWORD = "Gr\u00fc\u00dfe:\u6f22 & 'pa55'"
 STAMP = 'time="2026-11-01T10:00:00Z" level='
 
 
@@ -135,6 +139,37 @@ PLANTS: dict[str, tuple[str, str, str]] = {
     "pipe-key": (GC_EXT, "x-functions-key: {}", _token(43)),
     "workspace-key": (STATE, '{{"workspaceId":"4f1c","workspaceKey":"{}"}}', _token(44)),
 }
+# Of a Windows host: item -> (what it gives with the secret as {}, the secret).
+WINDOWS_PLANTS: dict[str, tuple[str, str]] = {
+    "host.os": ('{{"caption":"Windows, root password={}","build":20348}}', _token(71)),
+    "agent.show": ('{{"status":"Disconnected","agentErrorDetails":"client_secret={} is wrong"}}', _token(72)),
+    "agent.config": ("Local Configuration Settings\n  proxy.url : http://svc:{}@proxy:3128\n", _token(73)),
+    "services": (
+        '[{{"name":"himds","exists":true,"status":1,"account":"azcmagent connect -p {}"}}]',
+        _token(74),
+    ),
+    "events.services": (
+        '[{{"id":7023,"at":"2026-11-01T10:00:00Z","properties":["himds","client_secret={}"]}}]',
+        _token(75),
+    ),
+    "events.install": (
+        '[{{"id":1033,"at":"2026-11-01T10:00:00Z","properties":["/p:x AZCM_PASSWORD={}"]}}]',
+        _token(76),
+    ),
+    "log.himds": (STAMP + 'debug msg="Authorization: Bearer {}"', _token(77)),
+    "log.gc_agent": ("<GCLOG>[x] [ERROR] AZCM0042 https://x?sig={}&se=1</GCLOG>", quote(_token(78) + "=")),
+    "agent.extensions": (
+        '==> C:\\x\\state.json <==\n{{"protectedSettings":{{"run":"do {}"}}}}\n',
+        _token(79),
+    ),
+    "agent.proxy": ('{{"machine":{{"https_proxy":"http://svc:{}@proxy:3128"}},"winhttp":""}}', _token(80)),
+    "host.rights": ('{{"accounts":["SharedAccessKey={};x"]}}', _token(81)),
+    "install.log": ("Property(S): AZURE_CLIENT_SECRET = {}\r\nCommandLine: AZCM_PASSWORD={}", _token(82)),
+    "host.time": ('{{"type":"NTP","server":"http://svc:{}@ntp,0x8"}}', _token(83)),
+    "agent.check": ("time=x level=error msg=proxy http://svc:{}@proxy:3128 refused\n", _token(84)),
+}
+WINDOWS_UTF16 = ("log.arcproxy", _token(85))
+"""The log that is UTF-16, and what is in it."""
 # What an operator needs to read must still be there.
 KEPT = (
     "AZCM0041",
@@ -151,11 +186,16 @@ def _forms(secret: str) -> tuple[bytes, ...]:
     """The secret as it stands and as it is when it is coded for another place."""
     raw = secret.encode("utf-8", "surrogateescape")
     in_json = json.dumps(secret)[1:-1]
+    # As Windows PowerShell 5.1 writes it.
+    in_windows = json.dumps(secret, ensure_ascii=False)[1:-1]
+    for char in "<>&'":
+        in_windows = in_windows.replace(char, f"\\u{ord(char):04x}")
     texts = (
         secret,
         in_json,
         json.dumps(in_json)[1:-1],
         in_json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+        in_windows,
         quote(secret, safe=""),
         quote_plus(secret),
         base64.b64encode(raw).decode(),
@@ -183,6 +223,22 @@ def _described(name: str, fault: Fault = Fault.NONE) -> HostDescription:
     )
 
 
+def _on_windows(name: str, windows: Windows) -> HostDescription:
+    agent = Agent(status="Disconnected", heartbeat_age_s=60)
+    return replace(_described(name), windows=windows, agent=agent)
+
+
+def _leaky_windows() -> HostDescription:
+    bodies = tuple(
+        (item, text.replace("{}", secret).replace("{{", "{").replace("}}", "}").encode())
+        for item, (text, secret) in WINDOWS_PLANTS.items()
+    )
+    azcmagent = _planted()[LOG]
+    arcproxy = f"azcmagent connect --service-principal-secret {WINDOWS_UTF16[1]} -l x\n".encode()
+    host = _on_windows("leaky-windows", Windows(bodies=bodies, utf16=("arcproxy",)))
+    return replace(host, logs=(("azcmagent", azcmagent), ("arcproxy", arcproxy)))
+
+
 def _planted() -> dict[str, bytes]:
     texts: dict[str, list[str]] = {}
     for place, text, secret in PLANTS.values():
@@ -202,8 +258,8 @@ def _planted() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
-    """A run over a host with every plant."""
-    with running_lab([_described("leaky")], tmp_path_factory.mktemp("lab")) as lab:
+    """A run over two hosts with every plant."""
+    with running_lab([_described("leaky"), _leaky_windows()], tmp_path_factory.mktemp("lab")) as lab:
         for path, data in _planted().items():
             old = lab.tree("leaky") / path.replace("answers", "lab-answers")
             before = old.read_bytes() if path in (UNIT, CONFIG) else b""
@@ -214,6 +270,19 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_secret_is_found_nowhere(said: Said, name: str) -> None:
     assert _found(said.places, PLANTS[name][2]) == []
+
+
+@pytest.mark.parametrize("secret", [*(secret for _, secret in WINDOWS_PLANTS.values()), WINDOWS_UTF16[1]])
+def test_a_secret_planted_on_windows_is_found_nowhere(said: Said, secret: str) -> None:
+    assert _found(said.places, secret) == []
+
+
+def test_the_plants_on_windows_were_looked_at(said: Said) -> None:
+    stored = said.places["stored of leaky-windows"]
+    in_log = sum(place == LOG for place, _, _ in PLANTS.values())
+    assert stored.count(b"<masked:") >= len(WINDOWS_PLANTS) + 1 + in_log
+    assert stored.count(b"begin ") >= len(WINDOWS_PLANTS)
+    assert b"AZCM0041" in stored
 
 
 def test_the_plants_were_looked_at(said: Said) -> None:
@@ -326,6 +395,14 @@ def _parrot_before_the_visit(lab: Lab, name: str) -> None:
     put(lab, name, {"programs/sudo": f"#!/bin/sh\n{words}\n{words} >&2\nexit 1\n".encode()})
 
 
+def _parrot_windows() -> HostDescription:
+    """Whatever it is asked it answers with the operator's password, and with that of another host."""
+    words = b" it was ".join(_forms(WINDOWS_PASSWORD)) + b" and " + SSH_PASSWORD.encode()
+    bodies = tuple((item.name, words) for item in load_pack().items_for(OS.WINDOWS))
+    login = WindowsLogin(password=WINDOWS_PASSWORD)
+    return _on_windows("windows", Windows(bodies=bodies, login=login))
+
+
 PROGRAMS = ("azcmagent", "systemctl", "journalctl", "uname", "df", "openssl", "date")
 PARROTS = {
     "everywhere": _parrot,
@@ -340,22 +417,24 @@ PARROTS = {
 @pytest.fixture(scope="module")
 def echoed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Said]:
     """A run over hosts that give back what the operator entrusted to them."""
-    hosts = [_described(name) for name in PARROTS]
+    hosts = [*(_described(name) for name in PARROTS), _parrot_windows()]
     with running_lab(hosts, tmp_path_factory.mktemp("lab")) as lab:
         for name, teach in PARROTS.items():
             teach(lab, name)
         yield collect(lab, tmp_path_factory.mktemp("run"))
 
 
-@pytest.mark.parametrize("secret", [SSH_PASSWORD, SUDO_PASSWORD, *map(_token, (60, 61, 62))])
+@pytest.mark.parametrize(
+    "secret", [SSH_PASSWORD, SUDO_PASSWORD, WINDOWS_PASSWORD, *map(_token, (60, 61, 62))]
+)
 def test_what_a_hostile_host_gives_back_is_found_nowhere(echoed: Said, secret: str) -> None:
     assert _found(echoed.places, secret) == []
     assert _found(echoed.places, secret[:10]) == []
 
 
 def test_every_parrot_was_listened_to(echoed: Said) -> None:
-    assert set(echoed.hosts) == set(PARROTS)
-    for name in ("everywhere", "utf-16", "frames"):
+    assert set(echoed.hosts) == {*PARROTS, "windows"}
+    for name in ("everywhere", "utf-16", "frames", "windows"):
         assert b"<masked:" in echoed.places[f"stored of {name}"]
     assert "stored of gzip" in echoed.places
     for name in ("stderr", "before"):
