@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tree_sitter import Node
 
+from fleet.collect.framing import TIER0
 from fleet.collect.plan import script
 from fleet.model.words import OS
 from fleet.packs.load import load_pack
@@ -293,6 +294,29 @@ def test_every_verb_of_the_pack_is_the_scripts_and_the_reverse() -> None:
     listed = re.search(r"@\((.*?)\) -cnotcontains \$line", SCRIPT.decode())
     assert listed is not None
     assert set(re.findall(r"'([^']*)'", listed[1])) == commands
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ": No such file or directory",
+        "'azcmagent: not found'",
+        "'services: access denied'",
+        "'access denied'",
+        "'CIM: '",
+        "'a constrained session reads no certificates'",
+        "not a command that only reads",
+        "FLEET1 gzip64",
+        "FLEET1 plain",
+        "'not-needed'",
+        "'connected'",
+        "'hung'",
+        f"'{TIER0}'",
+    ],
+)
+def test_it_says_the_words_that_others_look_for(said: str) -> None:
+    """Verdicts are made of some, and simulated hosts say the same."""
+    assert said in SCRIPT.decode()
 
 
 def test_the_script_stays_small() -> None:
