@@ -69,7 +69,7 @@ class Digest:
             visit = open_answer(visit, answer, plain, self._plans[host.os], mask)
         if visit.failure is not None:
             visit = replace(visit, failure=_masked(visit.failure, mask))
-        observation = observe_visit(visit, self._anchors)
+        observation = observe_visit(visit, self._anchors, host.os)
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
             host=host,

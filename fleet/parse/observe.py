@@ -44,11 +44,12 @@ LOG_ITEMS = ("log.azcmagent", *SERVICE_LOGS, "agent.check")
 SHOW_ITEMS = ("agent.show", "agent.show-text")
 
 
-def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
-    """All that a visit says of its host. Total: whatever the captures hold."""
+def observe_visit(visit: Visit, anchors: Anchors, os: OS | None = None) -> Observation:
+    """All that a visit says of its host, whose family is told by what was read when ``os`` does not. Total:
+    whatever the captures hold."""
     known = visit.by_item()
     now = _host_now(visit, known)
-    around = look_around(known, now)
+    around = look_around(known, now, os)
     shown = _shown(known)
     services = _by_role((*around.managed, *_shown_services(shown, around.os, known)))
     agent = _agent(known, shown, around)
@@ -65,7 +66,7 @@ def observe_visit(visit: Visit, anchors: Anchors) -> Observation:
         *_leftover_facts(agent, around),
     )
     return Observation(
-        os=around.os if known else None,
+        os=around.os if known else os,
         os_name=around.os_name,
         agent=agent,
         services=services,

@@ -64,9 +64,10 @@ class Surroundings:
     facts: tuple[Fact, ...]
 
 
-def look_around(known: Captures, now: datetime | None) -> Surroundings:
-    """The host that the captures are of; ``now`` is its own clock."""
-    return _windows(known, now) if "host.os" in known else _linux(known)
+def look_around(known: Captures, now: datetime | None, os: OS | None) -> Surroundings:
+    """The host that the captures are of; ``now`` is its own clock, ``os`` None: the captures tell."""
+    is_windows = os is OS.WINDOWS or (os is None and "host.os" in known)
+    return _windows(known, now) if is_windows else _linux(known)
 
 
 def data_of(known: Captures, item: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -424,3 +425,16 @@ def test_events_before_the_last_success_are_history() -> None:
     result = judged(agent__show=beating, log__azcmagent=FAILED_RUN)
     assert result.verdict.word is Word.HEALTHY
     assert {finding.state for finding in result.findings} == {State.HISTORICAL}
+
+
+def test_a_visit_that_ended_early_is_still_told_the_words_of_windows() -> None:
+    header = Header(form=Form.GZIP64, epoch_s=int(NOW.timestamp()), end=0)
+    answer = Answer(
+        nonce=NONCE, data=deflate(frame("host.clock", WELL["host.clock"])), header=header, offset_s=500
+    )
+    visit = Visit(started_at=NOW, duration_s=1.0, clock_offset_s=500)
+    for data in (answer.data, b""):
+        cut = replace(answer, data=data)
+        result = DIGEST.judge(HOST, visit, cut, cut.plain(PLAN.max_answer_bytes)).result
+        assert "w32tm" in active(result)["clock-skew"].remediation
+        assert "chrony" not in active(result)["clock-skew"].remediation
