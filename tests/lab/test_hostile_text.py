@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from playwright.sync_api import sync_playwright
 from fleet.collect.plan import plan_visit
 from fleet.lab.describe import Agent, Expectation, Fault, HostDescription
 from fleet.lab.servers import Lab, running_lab
+from fleet.lab.windows import Windows
 from fleet.model.words import CheckMode, Word
 from fleet.packs.load import load_pack
 from tests.lab.running import Said, collect, collect_words, lying, put
@@ -54,6 +56,7 @@ KINDS: dict[str, bytes] = {
     "broken": b"\xff\xfe\xc3\x28\xed\xa0\x80\xf8\x88",
     "frame": b"\n%s end log.azcmagent 0\n%s done 3\n" % (b"0" * 32, b"0" * 32),
 }
+HOSTS = 3 * len(KINDS)
 # It says the poison before the visit begins.
 LOGIN = b"""\
 #!/bin/sh
@@ -141,6 +144,49 @@ def _poisoned(poison: bytes) -> dict[str, bytes]:
     }
 
 
+def _poisoned_windows(kind: str, poison: bytes) -> HostDescription:
+    """A Windows host with the poison at the beginning of every field that it controls."""
+    text = poison.decode("utf-8", "surrogateescape")
+    at = {"at": "2026-11-01T10:00:00Z", "properties": [text, f"{text}himds", f"{text}%%1069"]}
+    service = {"exists": True, "status": 1, "account": text, "display_name": text, "exit_code": 5}
+    names = "caption edition installation_type domain powershell language_mode name version booted_at"
+    said: dict[str, Any] = {
+        "host.os": {key: text + key for key in names.split()} | {"build": 20348, "part_of_domain": True},
+        "host.space": [{"drive": text, "free_bytes": 1, "size_bytes": 2}],
+        "services": [{"name": name, **service} for name in ("himds", "arcproxy", text)],
+        "events.services": [{"id": number, **at} for number in (7031, 7000, 7041)],
+        "events.crashes": [{"id": 1000, **at}],
+        "events.install": [{"id": 1033, **at}],
+        "agent.identity": {"profile_path": text, "profile_exists": True, "cleanup_days": 30},
+        "agent.proxy": {"machine": {"https_proxy": text, "no_proxy": text}, "winhttp": _winhttp(poison)},
+        "host.tls": {"cipher_suites": [text], "protocols": {f"{text}/Client": {"enabled": 0}}},
+        "host.time": {"type": text, "server": text, "status": 4},
+        "host.rights": {"accounts": [text]},
+    }
+    files = _poisoned(poison)
+    bodies = {item: json.dumps(value).encode() for item, value in said.items()} | {
+        "host.clock": b"1795461820/+0100/%s" % poison,
+        "agent.show": files["answers/show.json"],
+        "agent.config": files["answers/config.txt"],
+        "agent.version": files["answers/version.txt"],
+        "agent.extensions": b'==> C:\\%s\\state.json <==\n{"status":"failed","message":"%s"}'
+        % (poison, poison),
+        "agent.certificates": b"notAfter=%s\n" % poison,
+        "log.azcmagent": files["var/opt/azcmagent/log/azcmagent.log"],
+        "log.himds": files["var/opt/azcmagent/log/himds.log"],
+        "log.gc_ext": files["var/lib/GuestConfig/ext_mgr_logs/gc_ext.log"],
+        "install.log": poison,
+        "agent.check": poison,
+    }
+    return replace(_described(f"{kind}-windows"), windows=Windows(bodies=tuple(bodies.items())))
+
+
+def _winhttp(server: bytes) -> str:
+    """A registry value that names the poison as a proxy."""
+    head = b"".join(number.to_bytes(4, "little") for number in (40, 0, 3, len(server)))
+    return (head + server + bytes(4)).hex()
+
+
 def _chatting(lab: Lab, name: str) -> bytes:
     """A login that says the poison and starts nothing."""
     words = f"{lab.tree(name)}/lab-answers/poison"
@@ -149,8 +195,10 @@ def _chatting(lab: Lab, name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """For each kind of text a host that has it in every field, and one whose login says nothing else."""
+    """For each kind of text hosts of both families that have it in every field, and one whose login says
+    nothing else."""
     hosts = [_described(name) for kind in KINDS for name in (kind, f"{kind}-login")]
+    hosts += [_poisoned_windows(kind, poison) for kind, poison in KINDS.items()]
     with running_lab(hosts, tmp_path_factory.mktemp("lab")) as lab:
         for kind, poison in KINDS.items():
             put(lab, kind, _poisoned(poison))
@@ -161,7 +209,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def said(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Said:
-    return collect(lab, tmp_path_factory.mktemp("run"), shown=tuple(KINDS))
+    return collect(
+        lab, tmp_path_factory.mktemp("run"), shown=(*KINDS, *(f"{kind}-windows" for kind in KINDS))
+    )
 
 
 def test_every_host_has_its_row(lab: Lab, said: Said) -> None:
@@ -169,7 +219,8 @@ def test_every_host_has_its_row(lab: Lab, said: Said) -> None:
     assert said.hosts.keys() == names
     assert said.code == 1
     for kind in KINDS:
-        assert said.hosts[kind]["verdict"] in (Word.FAILING, Word.DEGRADED), kind
+        for name in (kind, f"{kind}-windows"):
+            assert said.hosts[name]["verdict"] in (Word.FAILING, Word.DEGRADED), name
         assert said.hosts[f"{kind}-login"]["verdict"] == Word.NOT_OBSERVED
 
 
@@ -183,7 +234,7 @@ def test_a_record_of_the_log_is_one_line(said: Said) -> None:
     lines = said.places["fleet.log"].decode().split("\n")
     assert lines.pop() == ""
     assert [line for line in lines if not RECORD.match(line)] == []
-    assert len(lines) == 2 + 2 * len(KINDS)
+    assert len(lines) == 2 + HOSTS
 
 
 def test_nothing_steers_a_real_terminal(lab: Lab, tmp_path: Path) -> None:
@@ -191,7 +242,7 @@ def test_nothing_steers_a_real_terminal(lab: Lab, tmp_path: Path) -> None:
     # The live view is drawn with these.
     ours = re.compile(r"\x1b\[(?:\?25[lh]|[0-9;]*m|1A|2K)|\r")
     _assert_harmless("terminal", ours.sub("", output))
-    assert re.search(rf"{2 * len(KINDS)} hosts: ", output)
+    assert re.search(rf"{HOSTS} hosts: ", output)
 
 
 def _assert_harmless(place: str, text: str) -> None:
@@ -225,7 +276,7 @@ def test_csv_has_a_row_a_host_and_no_formula(said: Said) -> None:
         assert {len(row) for row in rows} == {len(head)}
         _assert_harmless(name, "\n".join(cell for row in rows for cell in row))
         assert [cell for row in rows for cell in row if FORMULA.match(cell)] == []
-    assert len(_rows(said, "hosts.csv")) == 1 + 2 * len(KINDS)
+    assert len(_rows(said, "hosts.csv")) == 1 + HOSTS
 
 
 def test_a_spreadsheet_finds_no_formula(said: Said, tmp_path: Path) -> None:
@@ -245,7 +296,7 @@ def test_a_spreadsheet_finds_no_formula(said: Said, tmp_path: Path) -> None:
     rows = re.findall(
         r"<table:table-row\b.*?</table:table-row>", (tmp_path / "comma/hosts.fods").read_text(), re.DOTALL
     )
-    assert sum("office:value-type" in row for row in rows) == 1 + 2 * len(KINDS)
+    assert sum("office:value-type" in row for row in rows) == 1 + HOSTS
 
 
 def _strict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -260,7 +311,7 @@ def _no_constant(word: str) -> None:
 def test_json_is_strict_and_whole(said: Said) -> None:
     text = said.places["report.json"].decode()
     document = json.loads(text, object_pairs_hook=_strict, parse_constant=_no_constant)
-    assert len(document["hosts"]) == document["counts"]["hosts"] == 2 * len(KINDS)
+    assert len(document["hosts"]) == document["counts"]["hosts"] == HOSTS
     _assert_harmless("report.json", text)
     _assert_harmless("report.json", json.dumps(document, ensure_ascii=False))
 
