@@ -9,8 +9,9 @@ import errno
 import hmac
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
@@ -19,11 +20,14 @@ import pytest
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.guard import PasswordGuard
 from fleet.errors import AuthError, CredentialError, DeadlineError, HostError, IdentityError, UnreachableError
+from fleet.lab.winrm.words import Reply, Request
 from fleet.model.host import Host, SecretRef
 from fleet.model.words import Connection, HostKeyPolicy, Phase
-from fleet.ports import Session
+from fleet.ports import Session, Transport
 from fleet.transport.local import LocalTransport
 from fleet.transport.ssh import SshTransport
+from fleet.transport.winrm import WinrmTransport
+from tests.contract.winrm_site import RIGHT, Estate, made_estate
 from tests.fakes import FakeSecrets
 
 PASSWORD = SecretRef(scheme="env", target="PW")
@@ -133,7 +137,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def opened(
-    transport: SshTransport | LocalTransport, host: Host, limits: Limits | None = None, password: str = ""
+    transport: Transport, host: Host, limits: Limits | None = None, password: str = ""
 ) -> AsyncIterator[Session]:
     async with PhaseClock(limits or Limits()) as clock:
         secrets = FakeSecrets({str(PASSWORD): password})
@@ -144,13 +148,66 @@ async def opened(
             await session.close()
 
 
+@asynccontextmanager
+async def opened_winrm(estate: Estate) -> AsyncIterator[Session]:
+    async with (
+        estate.serving(respond=sh) as port,
+        WinrmTransport(connect_s=10, concurrency=1) as transport,
+        opened(transport, estate.host(port), password=RIGHT) as session,
+    ):
+        yield session
+
+
+async def sh(request: Request) -> Reply:
+    """Runs the script in a real `sh`, as a host over WinRM would: its output as strings, line by line."""
+    child = await asyncio.create_subprocess_exec(
+        *("sh", "-s", "--", *request.arguments),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        out, errors = await child.communicate(request.script.encode())
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    return Reply(out.decode().splitlines(), errors.decode().splitlines())
+
+
+def opened_shell(kind: str, server: Server) -> AbstractAsyncContextManager[Session]:
+    if kind == "local":
+        return opened(LocalTransport(), Host(name="here", address="here", connection=Connection.LOCAL))
+    return opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), server.host())
+
+
 @pytest.fixture(params=["ssh", "local"])
-def session(request: pytest.FixtureRequest, server: Server) -> Open:
-    if request.param == "local":
-        return lambda: opened(
-            LocalTransport(), Host(name="here", address="here", connection=Connection.LOCAL)
-        )
-    return lambda: opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), server.host())
+def shell(request: pytest.FixtureRequest, server: Server) -> Open:
+    """A session whose command reads its stdin as it likes."""
+    return lambda: opened_shell(request.param, server)
+
+
+@pytest.fixture(scope="module")
+def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
+    with made_estate(tmp_path_factory.mktemp("winrm")) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Side:
+    """A transport's session, and the command line that gives a script these arguments."""
+
+    open: Open
+    command: Callable[..., str]
+
+
+@pytest.fixture(params=["ssh", "local", "winrm"])
+def side(request: pytest.FixtureRequest, server: Server, estate: Estate) -> Side:
+    if request.param == "winrm":
+        return Side(lambda: opened_winrm(estate), lambda *words: "\n".join(words))
+    return Side(
+        lambda: opened_shell(request.param, server), lambda *words: " ".join(("exec sh -s --", *words))
+    )
 
 
 async def whole(read: Callable[[int], Awaitable[bytes]]) -> bytes:
@@ -161,38 +218,72 @@ async def whole(read: Callable[[int], Awaitable[bytes]]) -> bytes:
 
 
 class TestEveryTransport:
-    async def test_a_script_on_stdin_with_words_for_arguments(self, session: Open) -> None:
-        async with session() as opened_session:
-            process = await opened_session.start("sh -s -- one two")
+    async def test_a_script_with_words_for_arguments(self, side: Side) -> None:
+        async with side.open() as session:
+            process = await session.start(side.command("one", "two"))
             await process.write(b"echo $2 $1; echo trouble >&2; exit 3\n")
+            process.write_eof()
             assert await whole(process.read) == b"two one\n"
-            assert await whole(process.read_stderr) == b"trouble\n"
+            assert (await whole(process.read_stderr)).startswith(b"trouble")
 
-    async def test_bytes_arrive_as_they_are(self, session: Open) -> None:
+    async def test_text_arrives_as_it_is(self, side: Side) -> None:
+        line = "zwei ü 漢字 \t<&>_x0041_"
+        script = f"i=0; while [ $i -lt 20000 ]; do echo '{line}' $i; i=$((i+1)); done\n".encode()
+        async with side.open() as session:
+            process = await session.start(side.command("word"))
+            await process.write(script)
+            process.write_eof()
+            expected = "".join(f"{line} {number}\n" for number in range(20000))
+            assert (await whole(process.read)).decode() == expected
+            assert await whole(process.read_stderr) == b""
+
+    async def test_the_end_is_the_end(self, side: Side) -> None:
+        async with side.open() as session:
+            process = await session.start(side.command("word"))
+            await process.write(b"exit 0\n")
+            process.write_eof()
+            for read in (process.read, process.read, process.read_stderr, process.read_stderr):
+                assert await read(100) == b""
+
+    async def test_closing_waits_for_no_script(self, side: Side) -> None:
+        async with asyncio.timeout(20), side.open() as session:
+            process = await session.start(side.command("word"))
+            await process.write(b"exec sleep 600\n")
+            process.write_eof()
+
+    async def test_a_session_that_is_not_used_can_be_closed(self, side: Side) -> None:
+        async with side.open():
+            pass
+
+
+class TestShells:
+    """What hangs on a command's stdin, which a PowerShell session has none of."""
+
+    async def test_bytes_arrive_as_they_are(self, shell: Open) -> None:
         blob = bytes(range(256)) * 8192
-        async with session() as opened_session:
-            process = await opened_session.start("cat")
+        async with shell() as session:
+            process = await session.start("cat")
             read = asyncio.create_task(whole(process.read))
             await process.write(blob)
             process.write_eof()
             assert await read == blob
 
-    async def test_stdin_stays_open_until_it_is_ended(self, session: Open) -> None:
-        async with session() as opened_session:
-            process = await opened_session.start("read line; echo got $line; cat; echo end")
+    async def test_stdin_stays_open_until_it_is_ended(self, shell: Open) -> None:
+        async with shell() as session:
+            process = await session.start("read line; echo got $line; cat; echo end")
             await process.write(b"first\n")
             assert await process.read(100) == b"got first\n"
             process.write_eof()
             assert await whole(process.read) == b"end\n"
 
-    async def test_closing_waits_for_no_command(self, session: Open) -> None:
-        async with asyncio.timeout(8), session() as opened_session:
-            process = await opened_session.start("echo here; exec sleep 600")
+    async def test_closing_waits_for_no_command(self, shell: Open) -> None:
+        async with asyncio.timeout(8), shell() as session:
+            process = await session.start("echo here; exec sleep 600")
             assert await process.read(100) == b"here\n"
 
-    async def test_a_command_that_does_not_read_ends_all_the_same(self, session: Open) -> None:
-        async with session() as opened_session:
-            process = await opened_session.start("true")
+    async def test_a_command_that_does_not_read_ends_all_the_same(self, shell: Open) -> None:
+        async with shell() as session:
+            process = await session.start("true")
             with contextlib.suppress(HostError):
                 await process.write(b"x" * (8 << 20))
             assert await whole(process.read) == b""

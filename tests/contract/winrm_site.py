@@ -1,4 +1,4 @@
-"""A simulated Windows estate for the tests of the WinRM transport: hosts that answer what their script says."""
+"""A simulated Windows estate for the tests of the WinRM transport; hosts answer what their script says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fleet.lab.winrm.server import WinrmServer
 from fleet.lab.winrm.users import User, Users
 from fleet.lab.winrm.words import Reply, Request
 from fleet.model.host import Host, SecretRef, Winrm
-from fleet.model.words import Connection, Scheme
+from fleet.model.words import Connection, Phase, Scheme
 from fleet.ports import Process, Session
 from fleet.transport.winrm import WinrmTransport
 from tests.fakes import FakeSecrets
@@ -102,6 +102,7 @@ async def opened(
     async with PhaseClock(limits or Limits()) as clock:
         secrets = FakeSecrets({str(PASSWORD): password})
         session = await transport.open(host, secrets, guard or PasswordGuard(), clock)
+        clock.enter(Phase.EXEC)
         try:
             yield session
         finally:

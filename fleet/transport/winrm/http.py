@@ -47,6 +47,8 @@ def take_head(wire: Wire) -> tuple[int, dict[str, str]]:
     """The status and the headers. Raises UnreachableError."""
     head = wire.read_until(b"\r\n\r\n", MAX_HEAD_BYTES)
     if head is None:
+        if unread := wire.unread():
+            raise UnreachableError(f"the peer does not speak HTTP: {shown(unread[:80].decode('latin-1'))}")
         raise UnreachableError("the host ended the connection instead of an answer")
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]
     words = first.split(" ", 2)

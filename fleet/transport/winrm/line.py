@@ -194,10 +194,7 @@ class Line:
     def _negotiate(self) -> None:
         first = self._exchange(self._headers, b"")
         if first.status != 401:
-            raise UnreachableError(
-                f"{self._target.address} asks for no login (HTTP {first.status}): it is no WinRM, or lets "
-                "anybody in"
-            )
+            raise _http_trouble(self._target, first.status)
         scheme = self._scheme(first)
         if self._target.uses_tickets:
             with self._shared.tickets.lent(self._target) as credential:

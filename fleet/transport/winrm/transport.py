@@ -21,7 +21,6 @@ WORKERS = 2
 LOOKUPS_PER_VISIT = 4
 """The system gives a dead name server up to half a minute, a visit's deadline is shorter."""
 MAX_ANSWER_BYTES = 64 << 20
-"""All that a host may say in a visit, as it comes over the wire."""
 
 
 class WinrmTransport:
@@ -30,10 +29,14 @@ class WinrmTransport:
     Args:
         connect_s: seconds to share among the addresses of a name.
         concurrency: visits at once.
+        max_answer_bytes: all that a host may say in a visit, as it comes over the wire.
     """
 
-    def __init__(self, *, connect_s: float, concurrency: int) -> None:
+    def __init__(
+        self, *, connect_s: float, concurrency: int, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
         self._connect_s = connect_s
+        self._max_answer_bytes = max_answer_bytes
         self._resolver = Resolver(LOOKUPS_PER_VISIT * concurrency)
         self._crew = Crew(min(WORKERS, concurrency))
         self._office = TicketOffice(self._crew)
@@ -61,13 +64,39 @@ class WinrmTransport:
             to = proxy_of(host.winrm.proxy) if host.winrm.proxy else (host.address, host.port)
             addresses = await self._resolver.resolve(*to)
             phases.enter(Phase.CONNECT)
-            target = _target(host, tuple(addresses), tickets, self._connect_s)
+            target = self._target(host, tuple(addresses), tickets)
             channel.say(Kind.OPEN, target.packed())
             await _log_in(channel, host, password or "", guard, phases)
         except BaseException:
             channel.close()
             raise
         return _WinrmSession(channel)
+
+    def _target(
+        self, host: Host, addresses: tuple[tuple[int, tuple[object, ...]], ...], tickets: str
+    ) -> Target:
+        how = host.winrm
+        return Target(
+            name=host.name,
+            address=host.address,
+            port=host.port,
+            addresses=addresses,
+            scheme=how.scheme.value,
+            auth=how.auth.value,
+            user=host.user,
+            client_cert=how.client_cert if how.auth is WinrmAuth.CERTIFICATE else None,
+            client_key=how.client_key,
+            ca_file=how.ca_file,
+            cert_validation=how.cert_validation,
+            spn_service=how.spn_service or "HTTP",
+            spn_host=how.spn_host or host.address,
+            proxy=how.proxy,
+            configuration_name=how.configuration_name,
+            uses_tickets=uses_tickets(host),
+            tickets=tickets,
+            connect_s=self._connect_s,
+            max_bytes=self._max_answer_bytes,
+        )
 
 
 def uses_tickets(host: Host) -> bool:
@@ -95,33 +124,6 @@ def _refuse_what_lacks(host: Host, password: str | None) -> None:
             raise CredentialError(f"auth: {auth} needs client_cert and client_key")
     elif not uses_tickets(host) and not (host.user and password):
         raise CredentialError(f"auth: {auth} needs a user and a password")
-
-
-def _target(
-    host: Host, addresses: tuple[tuple[int, tuple[object, ...]], ...], tickets: str, connect_s: float
-) -> Target:
-    how = host.winrm
-    return Target(
-        name=host.name,
-        address=host.address,
-        port=host.port,
-        addresses=addresses,
-        scheme=how.scheme.value,
-        auth=how.auth.value,
-        user=host.user,
-        client_cert=how.client_cert if how.auth is WinrmAuth.CERTIFICATE else None,
-        client_key=how.client_key,
-        ca_file=how.ca_file,
-        cert_validation=how.cert_validation,
-        spn_service=how.spn_service or "HTTP",
-        spn_host=how.spn_host or host.address,
-        proxy=how.proxy,
-        configuration_name=how.configuration_name,
-        uses_tickets=uses_tickets(host),
-        tickets=tickets,
-        connect_s=connect_s,
-        max_bytes=MAX_ANSWER_BYTES,
-    )
 
 
 async def _log_in(channel: Channel, host: Host, password: str, guard: Guard, phases: Phases) -> None:

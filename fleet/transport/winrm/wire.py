@@ -107,6 +107,10 @@ class Wire:
         self._buffer = data[count:]
         return data[:count]
 
+    def unread(self) -> bytes:
+        """What came and was not taken."""
+        return self._buffer
+
     def is_stale(self) -> bool:
         """Whether the peer ended it, or said what nobody asked for, while nothing was under way."""
         assert self.sock is not None
