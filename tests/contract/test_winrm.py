@@ -18,7 +18,7 @@ import pytest_asyncio
 from fleet.collect.guard import PasswordGuard
 from fleet.errors import AuthError, CredentialError, HostError, IdentityError, RemoteError, UnreachableError
 from fleet.lab.winrm.login import ServerAuth
-from fleet.lab.winrm.words import WinrmFault
+from fleet.lab.winrm.words import Reply, Request, WinrmFault
 from fleet.model.host import Host
 from fleet.model.words import Phase, WinrmAuth
 from fleet.transport.winrm import WinrmTransport
@@ -261,6 +261,23 @@ class TestSession:
         async with estate.serving() as port:
             async with WinrmTransport(connect_s=10, concurrency=1) as own, opened(own, estate.host(port)):
                 assert estate.servers[port].counters.shells_open == 1
+            assert estate.servers[port].counters.shells_open == 0
+
+    async def test_closing_ends_a_script_that_runs(self, estate: Estate) -> None:
+        began = asyncio.Event()
+
+        async def respond(_: Request) -> Reply:
+            began.set()
+            return Reply(delay_s=600)
+
+        async with asyncio.timeout(20), estate.serving(respond=respond) as port:
+            async with (
+                WinrmTransport(connect_s=10, concurrency=1) as own,
+                opened(own, estate.host(port)) as session,
+            ):
+                process = await session.start("word")
+                await process.write(b"echo")
+                await began.wait()
             assert estate.servers[port].counters.shells_open == 0
 
     async def test_it_takes_one_script(self, estate: Estate, transport: WinrmTransport) -> None:
