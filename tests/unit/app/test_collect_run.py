@@ -113,13 +113,19 @@ async def test_one_crew_that_hangs_holds_up_no_other(
     monkeypatch.setattr("fleet.app.collect_run.GRACE_S", 0.05)
     chosen = hosts(12)
     slow, quick = chosen[:6], chosen[6:]
-    transport = FakeTransport(lambda host: None if host in slow else UnreachableError("down"))
-    store, state = FakeStore(), RunState(selected=len(chosen))
+    through = asyncio.Event()
+
+    def outcome(host: Host) -> Exception | None:
+        if host is quick[-1]:
+            through.set()
+        return None if host in slow else UnreachableError("down")
+
+    transport, store = FakeTransport(outcome), FakeStore()
+    state = RunState(selected=len(chosen))
     made = collection(pool, chosen, transport, store, FakeSecrets())
     crews = (Crew(hosts=slow, size=2), Crew(hosts=quick, size=1))
     run = asyncio.create_task(replace(made, crews=crews).collect(state))
-    while state.done < len(quick):
-        await asyncio.sleep(0)
+    await through.wait()
     assert sorted(transport.opened) == sorted(host.name for host in (*slow[:2], *quick))
     state.stop(Stopped.INTERRUPTED)
     await run
