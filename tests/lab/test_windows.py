@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from fleet.collect.deadlines import Limits
 from fleet.inventory.load import load_inventory
 from fleet.lab.describe import Expectation, Fault, HostDescription
-from fleet.lab.windows import Certificate, Windows, WindowsLogin
+from fleet.lab.servers import running_lab
+from fleet.lab.windows import Certificate, System, Windows, WindowsLogin
 from fleet.lab.winrm.words import WinrmCounters, WinrmFault
 from fleet.model.report import RunReport
 from fleet.model.words import Phase, Reason, Scheme
 from fleet.storage import open_existing
 from tests.lab.estate import WELL, WINDOWS_WELL, far_lab, not_observed, on_windows, told
 from tests.lab.leftovers import Left, visited
+from tests.lab.program import BOUND_S, Call
 from tests.lab.running import database_url
 from tests.lab.test_fault_table import DOC, WINDOWS
 
@@ -51,6 +57,14 @@ def hosts() -> Iterator[HostDescription]:
     late = not_observed(Reason.DEADLINE, Phase.HANDSHAKE)
     yield on_windows("silent-tls", Windows(fault=WinrmFault.HANG_AT_ACCEPT, login=over_tls), late)
     yield on_windows("jea", Windows(login=WindowsLogin(configuration="Fleet.Visit")))
+    yield on_windows(
+        "controller", Windows(system=System(is_controller=True)), not_observed(Reason.SKIPPED, None)
+    )
+    # An account of its own: no other host may have accepted it, or refused it.
+    late_and_refused = Windows(
+        system=System(behind_s=420), fault=WinrmFault.WRONG_PASSWORD, login=WindowsLogin(user=r"CORP\other")
+    )
+    yield on_windows("late-and-refused", late_and_refused, not_observed(Reason.AUTH, Phase.AUTH))
     yield from (replace(WELL, name=f"linux-{number}") for number in range(8))
     refused = not_observed(Reason.UNREACHABLE, Phase.CONNECT)
     yield replace(WELL, name="linux-dead", fault=Fault.CONNECTION_REFUSED, expect=refused)
@@ -110,7 +124,49 @@ def test_no_host_is_given_a_refused_password_again(ran: Ran) -> None:
     assert max(counters.auth_attempts for counters in ran.counters.values()) == 2
 
 
+def test_a_refusal_is_told_with_the_clock_that_may_be_its_cause(ran: Ran) -> None:
+    messages = {one.host.name: one.verdict.message for one in ran.report.results}
+    assert "the host's clock is 7 min behind" in messages["late-and-refused"]
+    assert "clock" not in messages[WinrmFault.WRONG_PASSWORD]
+
+
 def test_nothing_is_left_running_or_open(ran: Ran) -> None:
     assert not ran.after.tasks
     assert (ran.after.threads, ran.after.files) == (ran.before.threads, ran.before.files)
     assert ran.after.children == ran.before.children
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_that_is_ended_takes_its_workers_along(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    silent = on_windows("silent", Windows(fault=WinrmFault.HANG_AT_RECEIVE))
+    with running_lab([silent, on_windows("well", Windows())], tmp_path / "lab") as lab:
+        words = ("--db", database_url(tmp_path), "--connect-timeout", "60", "--host-timeout", "60")
+        call = Call(tmp_path, "collect", str(lab.inventory), *words)
+        counters = lab.winrm("silent")
+        call.wait_until(lambda: counters.commands == 1)
+        workers = children(call.pid)
+        assert workers
+        call.send(number)
+        assert call.ended()[0] == code
+        assert all(map(ends, workers))
+        if number is signal.SIGINT:
+            assert counters.shells_open == 0
+
+
+def children(process: int) -> tuple[int, ...]:
+    """Those of all its threads."""
+    lists = (path.read_text() for path in Path(f"/proc/{process}/task").glob("*/children"))
+    return tuple(int(pid) for text in lists for pid in text.split())
+
+
+def ends(process: int) -> bool:
+    """Whether it has ended, or does soon: who was killed tells nobody, and its pipes close with it."""
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return True
+    readable, _, _ = select.select([descriptor], [], [], BOUND_S)
+    os.close(descriptor)
+    return bool(readable)
