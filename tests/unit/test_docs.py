@@ -11,6 +11,7 @@ from fleet.inventory.load import load_inventory
 from fleet.inventory.variables import VARIABLE_NAMES
 
 DOCS = Path(__file__).parents[2] / "docs"
+FLEET = DOCS.parent / "fleet"
 PAGES = sorted(DOCS.rglob("*.md"))
 INVENTORY = (DOCS / "inventory.md").read_text(encoding="utf-8")
 
@@ -24,6 +25,18 @@ def test_its_inventories_load(tmp_path: Path, text: str) -> None:
 def test_it_tells_every_variable() -> None:
     rows = re.findall(r"^\| (`.*?) \|", INVENTORY, re.MULTILINE)
     assert set(VARIABLE_NAMES) <= set(re.findall(r"`([a-z_0-9]+)`", " ".join(rows)))
+
+
+def test_what_it_quotes_of_windows_hosts_is_what_they_are_told() -> None:
+    page = (DOCS / "windows.md").read_text(encoding="utf-8").split("| the row | move |")[1].split("\n\n")[0]
+    quoted = [text for row in page.splitlines()[2:] for text in re.findall(r"`(.*?)`", row.split(" | ")[0])]
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("transport/winrm", "app")
+        for path in sorted((FLEET / folder).glob("*.py"))
+    )
+    assert len(quoted) > 15
+    assert [text for text in quoted if text not in source] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

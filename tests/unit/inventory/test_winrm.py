@@ -40,7 +40,7 @@ def test_every_variable(load: Load, tmp_path: Path) -> None:
         load,
         "{scheme: https, auth: certificate, client_cert: keys/c.pem, client_key: ~/c.key,"
         " tier0: true,"
-        " ca_file: /etc/ca.pem, proxy: 'socks5h://bastion:1080', configuration_name: Fleet.Visit}",
+        " ca_file: /etc/ca.pem, proxy: 'socks5h://bastion:1080', configuration_name: FleetVisit}",
     )
     assert host.port == 5986
     assert host.winrm == Winrm(
@@ -50,7 +50,7 @@ def test_every_variable(load: Load, tmp_path: Path) -> None:
         client_key="/home/ops/c.key",
         ca_file="/etc/ca.pem",
         proxy="socks5h://bastion:1080",
-        configuration_name="Fleet.Visit",
+        configuration_name="FleetVisit",
         tier0=True,
     )
     kerberos = of(
