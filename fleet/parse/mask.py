@@ -110,6 +110,8 @@ _SHAPES = (
     # The password of a URL may hold a bare slash or "@": it ends at the last "@".
     _Shape(rb":\\?/\\?/[^\s/:@<>\"'\\?#]*:", _IN_URL, after=b"@", tail=b"@"),
     _Shape(rb":\\?/\\?/", rb"[^\s/:@<>\"'\\?#]+", after=b"@", tail=b"@"),
+    # The same in hex: what a Windows host has of its WinHTTP proxy.
+    _Shape(rb"(?i:3a2f2f)", rb"(?:[0-9A-Fa-f]{2})+", after=b"40", tail=b"40"),
     _Shape(rb"(?i:-----BEGIN" + _KEY_MARK + rb")", _KEY),
     _Shape(b"", _KEY_LINES, after=b"-----END" + _KEY_MARK, tail=b"-----END"),
 )
@@ -211,12 +213,13 @@ def _settings(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 def _forms(secret: str) -> set[bytes]:
     """The secret as it stands, in JSON (twice, for JSON in a log field; in Go's and in Windows PowerShell's,
-    which escape more), for a shell, in a URL, in Base64, and in the UTF-16 that Windows PowerShell adds to a
-    file of whatever encoding."""
+    which escape more), for a shell, in a URL, in Base64, in hex, and in the UTF-16 that Windows PowerShell
+    adds to a file of whatever encoding."""
     in_json = json.dumps(secret)[1:-1]
     as_text = _AS_TEXT.encode(secret)[1:-1]
     in_go = as_text.translate(_GO_ESCAPES)
-    coded = base64.b64encode(secret.encode("utf-8", "replace")).decode()
+    raw = secret.encode("utf-8", "replace")
+    coded = base64.b64encode(raw).decode()
     forms = {
         secret,
         in_json,
@@ -232,6 +235,8 @@ def _forms(secret: str) -> set[bytes]:
         quote_plus(secret, errors="replace"),
         coded.rstrip("="),
         coded.rstrip("=").translate(_URL_SAFE),
+        raw.hex(),
+        raw.hex().upper(),
     }
     found = {form.encode("utf-8", "replace") for form in forms if len(form) >= MIN_SECRET_CHARS}
     return found | ({secret.encode("utf-16-le", "replace")} if len(secret) >= MIN_SECRET_CHARS else set())

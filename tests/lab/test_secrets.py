@@ -139,6 +139,9 @@ PLANTS: dict[str, tuple[str, str, str]] = {
     "pipe-key": (GC_EXT, "x-functions-key: {}", _token(43)),
     "workspace-key": (STATE, '{{"workspaceId":"4f1c","workspaceKey":"{}"}}', _token(44)),
 }
+# As the registry has WinHTTP's proxy, and what a UTF-16 log says.
+WINDOWS_HEX = f"http://svc:{_token(86)}@proxy:3128".encode().hex().upper()
+WINDOWS_UTF16 = f"azcmagent connect --service-principal-secret {_token(85)} -l x\n"
 # Of a Windows host: item -> (what it gives with the secret as {}, the secret).
 WINDOWS_PLANTS: dict[str, tuple[str, str]] = {
     "host.os": ('{{"caption":"Windows, root password={}","build":20348}}', _token(71)),
@@ -162,14 +165,15 @@ WINDOWS_PLANTS: dict[str, tuple[str, str]] = {
         '==> C:\\x\\state.json <==\n{{"protectedSettings":{{"run":"do {}"}}}}\n',
         _token(79),
     ),
-    "agent.proxy": ('{{"machine":{{"https_proxy":"http://svc:{}@proxy:3128"}},"winhttp":""}}', _token(80)),
+    "agent.proxy": (
+        '{{"machine":{{"https_proxy":"http://svc:{}@proxy:3128"}},"winhttp":"' + WINDOWS_HEX + '"}}',
+        _token(80),
+    ),
     "host.rights": ('{{"accounts":["SharedAccessKey={};x"]}}', _token(81)),
-    "install.log": ("Property(S): AZURE_CLIENT_SECRET = {}\r\nCommandLine: AZCM_PASSWORD={}", _token(82)),
+    "install.log": ("Property(S): AZURE_CLIENT_SECRET = {0}\r\nCommandLine: AZCM_PASSWORD={0}", _token(82)),
     "host.time": ('{{"type":"NTP","server":"http://svc:{}@ntp,0x8"}}', _token(83)),
     "agent.check": ("time=x level=error msg=proxy http://svc:{}@proxy:3128 refused\n", _token(84)),
 }
-WINDOWS_UTF16 = ("log.arcproxy", _token(85))
-"""The log that is UTF-16, and what is in it."""
 # What an operator needs to read must still be there.
 KEPT = (
     "AZCM0041",
@@ -200,6 +204,7 @@ def _forms(secret: str) -> tuple[bytes, ...]:
         quote_plus(secret),
         base64.b64encode(raw).decode(),
         base64.urlsafe_b64encode(raw).decode(),
+        raw.hex().upper(),
     )
     return (raw, *(text.encode() for text in texts), secret.encode("utf-16-le"))
 
@@ -229,14 +234,9 @@ def _on_windows(name: str, windows: Windows) -> HostDescription:
 
 
 def _leaky_windows() -> HostDescription:
-    bodies = tuple(
-        (item, text.replace("{}", secret).replace("{{", "{").replace("}}", "}").encode())
-        for item, (text, secret) in WINDOWS_PLANTS.items()
-    )
-    azcmagent = _planted()[LOG]
-    arcproxy = f"azcmagent connect --service-principal-secret {WINDOWS_UTF16[1]} -l x\n".encode()
+    bodies = tuple((item, text.format(secret).encode()) for item, (text, secret) in WINDOWS_PLANTS.items())
     host = _on_windows("leaky-windows", Windows(bodies=bodies, utf16=("arcproxy",)))
-    return replace(host, logs=(("azcmagent", azcmagent), ("arcproxy", arcproxy)))
+    return replace(host, logs=(("azcmagent", _planted()[LOG]), ("arcproxy", WINDOWS_UTF16.encode())))
 
 
 def _planted() -> dict[str, bytes]:
@@ -272,7 +272,9 @@ def test_a_planted_secret_is_found_nowhere(said: Said, name: str) -> None:
     assert _found(said.places, PLANTS[name][2]) == []
 
 
-@pytest.mark.parametrize("secret", [*(secret for _, secret in WINDOWS_PLANTS.values()), WINDOWS_UTF16[1]])
+@pytest.mark.parametrize(
+    "secret", [*(secret for _, secret in WINDOWS_PLANTS.values()), _token(85), _token(86)]
+)
 def test_a_secret_planted_on_windows_is_found_nowhere(said: Said, secret: str) -> None:
     assert _found(said.places, secret) == []
 

@@ -84,6 +84,7 @@ MASKER = Masker(b"k" * 32, ["sesame-1", OWN, "a<b>&c", "pass\u00b7word-1"])
         (b"it said c2VzYW1lLTE= in Base64", b"c2VzYW1lLTE"),
         (rb"it said a\u003cb\u003e\u0026c as Go does", b"u003cb"),
         (b"hunter2'\\\"x/y in JSON", b"hunter2"),
+        (b"http://svc:abc1@proxy:1".hex().upper().encode(), b"abc1".hex().upper().encode()),
         (rb"hunter2\u0027\"x/y in JSON of Windows PowerShell", b"hunter2"),
         (b"it said " + "sesame-1".encode("utf-16-le") + b" in the midst", "sesame-1".encode("utf-16-le")),
         (b"hunter2%27%22x%2Fy in a URL", b"hunter2"),
