@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import logging
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from fleet.lab.winrm.seal import KERBEROS, SPNEGO
 from fleet.lab.winrm.users import User, Users
 from fleet.lab.winrm.words import WinrmCounters
 
+_LOG = logging.getLogger(__name__)
 _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 _HEADER = "WWW-Authenticate"
-_NO_TOKEN = (struct.error, ValueError, IndexError, KeyError, StopIteration)
-"""What pyspnego raises on bytes that are no token, or none of this connection's."""
+_NO_TOKEN = (struct.error, ValueError, IndexError, KeyError, StopIteration, AttributeError)
+"""What pyspnego raises on bytes that are no token, or none of this connection's or this host's keys."""
 
 
 class ServerAuth(StrEnum):
@@ -98,7 +100,8 @@ class Login:
             self.context = self._new_context(scheme)
         try:
             token = self._accept(self.context, base64.b64decode(value, validate=True))
-        except (SpnegoError, *_NO_TOKEN):
+        except (SpnegoError, *_NO_TOKEN) as exc:
+            _LOG.debug("a simulated host refuses a token: %r", exc)
             return self._refused()
         if not self.context.complete:
             return Outcome(None, ((_HEADER, f"{scheme} {base64.b64encode(token or b'').decode()}"),))

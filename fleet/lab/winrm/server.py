@@ -33,7 +33,6 @@ from fleet.lab.winrm.words import Respond, WinrmCounters, WinrmFault
 _LOG = logging.getLogger(__name__)
 _PATH = "/wsman"
 _BACKLOG = 256
-_TLS_HANDSHAKE_S = 10
 _ANOTHER_MESSAGE = "uuid:00000000-0000-0000-0000-000000000000"
 
 DEFAULT_AUTH = (ServerAuth.NEGOTIATE, ServerAuth.KERBEROS)
@@ -49,6 +48,9 @@ class _Question:
 
 class WinrmServer:
     """One host. It begins with ``open`` and leaves nothing after ``close``.
+
+    Kerberos works where gssapi is installed and KRB5_KTNAME names a keytab of its service; hosts that share
+    one want KRB5RCACHENAME=none: (with the colon), as all of them are one process.
 
     Args:
         respond: answers what clients run.
@@ -151,7 +153,6 @@ class WinrmServer:
             lambda: Connection(self._serve, self._opened, self._closed, self._tell),
             client,
             ssl=tls,
-            ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None,
         )
 
     def _made(self, task: asyncio.Task[None]) -> None:

@@ -6,6 +6,7 @@ import base64
 import logging
 import socket
 import ssl
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -17,12 +18,14 @@ from xml.etree import ElementTree as ET
 import pytest
 import requests
 import winrm
+from psrpcore.types import PSRPMessageType
 from pypsrp.complex_objects import PSInvocationState
 from pypsrp.exceptions import AuthenticationError, WinRMTransportError, WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.shell import Process, WinRS
 from winrm.exceptions import InvalidCredentialsError
 
+from fleet.lab.winrm.messages import Message, error_text, fragments
 from fleet.lab.winrm.seal import SPNEGO, seal, sealed_type, unseal
 from fleet.lab.winrm.users import NTLM_USERS_FILE, User, Users
 from fleet.lab.winrm.words import (
@@ -111,9 +114,16 @@ def test_what_is_written_arrives_whole_in_envelopes_no_larger_than_wanted(
     assert 300_000 < max(sizes) <= 512_000
 
 
-def test_text_that_xml_cannot_hold_arrives_as_it_was(http_host: Host) -> None:
-    script = "a\x01b\r\n_x0041_ 𝔘 <&>"
+@pytest.mark.parametrize("script", ["a\x01b\r\n_x0041_ 𝔘 <&>", "_x000A_ and _X0041_", "a\nb\r\n"])
+def test_text_that_xml_cannot_hold_arrives_as_it_was(http_host: Host, script: str) -> None:
     assert http_host.run(script).output == [script]
+
+
+def test_messages_are_as_windows_writes_them() -> None:
+    (fragment,) = fragments(7, Message(PSRPMessageType.PipelineOutput, uuid.uuid4(), None, b"<S>x</S>"))
+    # The heads of the fragment and of the message, then the mark of UTF-8.
+    assert fragment[21 + 40 :] == b"\xef\xbb\xbf<S>x</S>"
+    assert ET.fromstring(error_text("it is over")).findtext("ToString") == "it is over"
 
 
 def test_errors_of_a_script_that_goes_on(http_host: Host) -> None:

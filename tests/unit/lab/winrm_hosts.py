@@ -186,7 +186,6 @@ class Wire:
         self.context = spnego.client(
             ACCOUNT, PASSWORD, protocol="negotiate", options=NegotiateOptions.use_negotiate
         )
-        self.is_sealing = True
 
     def post(self, body: bytes, headers: dict[str, str]) -> http.client.HTTPResponse:
         self.connection.request("POST", "/wsman", body, headers)
@@ -203,9 +202,19 @@ class Wire:
         assert response.status == 200
         return self
 
-    def begin(self, text: bytes) -> http.client.HTTPResponse:
+    def say(self, text: bytes) -> None:
+        """Send it sealed, and read nothing."""
         body = seal(self.context, SPNEGO, text)
-        return self.post(body, {"Content-Type": sealed_type(SPNEGO)})
+        self.connection.request("POST", "/wsman", body, {"Content-Type": sealed_type(SPNEGO)})
+
+    def begin(self, text: bytes) -> http.client.HTTPResponse:
+        self.say(text)
+        return self.connection.getresponse()
+
+    @property
+    def socket(self) -> socket.socket:
+        assert self.connection.sock
+        return self.connection.sock
 
     def ask(self, text: bytes) -> tuple[int, ET.Element]:
         response = self.begin(text)
@@ -215,6 +224,16 @@ class Wire:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def is_silent(connection: socket.socket) -> bool:
+    """Whether nothing comes over it for a moment, not even its end."""
+    connection.settimeout(QUIET_S)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        return True
+    return False
 
 
 @contextmanager
