@@ -53,6 +53,12 @@ def fill_instants(text: str, now: datetime) -> str:
     return _INSTANT.sub(stamp, text)
 
 
+def fill_bytes(content: bytes, now: datetime) -> bytes:
+    """The same in a text of any encoding that has ASCII in it as it is."""
+    # Latin-1 gives every byte back as it was.
+    return fill_instants(content.decode("latin-1"), now).encode("latin-1")
+
+
 def render_expiry(days: int, now: datetime) -> str:
     """What ``openssl x509 -noout -enddate`` prints of a certificate that lasts so many days."""
     return (now + timedelta(days=days)).strftime("notAfter=%b %e %H:%M:%S %Y GMT\n")

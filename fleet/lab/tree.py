@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fleet.lab.answers import (
+    fill_bytes,
     fill_instants,
     render_check,
     render_config,
@@ -176,7 +177,7 @@ def _write_files(host: HostDescription, tree: HostTree, now: datetime) -> None:
     _write(tree, "/etc/os-release", host.os_release or _DEBIAN)
     _write(tree, "/proc/uptime", "93021.14 180233.72\n")
     for name, content in host.logs:
-        _write_log(tree, LOG_PATHS[name], _filled(content, now), dict(host.repeat).get(name, 1))
+        _write_log(tree, LOG_PATHS[name], fill_bytes(content, now), dict(host.repeat).get(name, 1))
     for name, text in host.extensions:
         _write(tree, f"/var/lib/GuestConfig/extension_logs/{name}/state.json", fill_instants(text, now))
     if not host.agent.is_absent:
@@ -197,11 +198,6 @@ def _write_log(tree: HostTree, path: str, content: bytes, times: int) -> None:
     with target.open("wb") as stream:
         for _ in range(times):
             stream.write(content)
-
-
-def _filled(content: bytes, now: datetime) -> bytes:
-    # Latin-1 gives every byte back as it was.
-    return fill_instants(content.decode("latin-1"), now).encode("latin-1")
 
 
 def _write_answers(host: HostDescription, tree: HostTree, now: datetime) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fleet.lab.answers import (
+    fill_bytes,
     fill_instants,
     render_check,
     render_config,
@@ -81,7 +82,7 @@ class Machine:
 
     def read(self, name: str, limit: int) -> bytes:
         """The last bytes of a log, at an even place and behind a byte order mark where that is UTF-16."""
-        content = _filled(dict(self.host.logs)[name], self.now)
+        content = fill_bytes(dict(self.host.logs)[name], self.now)
         times = dict(self.host.repeat).get(name, 1)
         # A constrained shell reads text, whatever its encoding in the file.
         if name not in self.windows.utf16 or self.is_constrained:
@@ -93,11 +94,6 @@ class Machine:
 
 Verb = Callable[[Machine, Sequence[str], int], Section]
 """The words behind the verb, and how many bytes are wanted."""
-
-
-def _filled(content: bytes, now: datetime) -> bytes:
-    # Latin-1 gives every byte back as it was.
-    return fill_instants(content.decode("latin-1"), now).encode("latin-1")
 
 
 def expand(path: str) -> str:
@@ -120,8 +116,11 @@ def _missing(path: str) -> Section:
     return Section(code=1, stderr=f"{path}: No such file or directory")
 
 
-def _is_guarded(machine: Machine, path: str) -> bool:
-    return not machine.is_admin and path.casefold().startswith(_GUARDED)
+def _guard(machine: Machine, path: str) -> Section | None:
+    """The refusal of a path that is not for everybody."""
+    if machine.is_admin or not path.casefold().startswith(_GUARDED):
+        return None
+    return Section(code=DENIED, stderr=f"{path}: access denied")
 
 
 def _clock(machine: Machine, words: Sequence[str], limit: int) -> Section:
@@ -268,8 +267,8 @@ def _concerns(event: Event, words: Sequence[str]) -> bool:
 
 def _tail(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
-    if _is_guarded(machine, path):
-        return _DENIED
+    if refusal := _guard(machine, path):
+        return refusal
     names = {file.casefold(): name for name, file in LOG_FILES.items()}
     name = names.get(path.casefold(), "")
     if name not in dict(machine.host.logs):
@@ -279,8 +278,8 @@ def _tail(machine: Machine, words: Sequence[str], limit: int) -> Section:
 
 def _files(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
-    if _is_guarded(machine, path):
-        return _DENIED
+    if refusal := _guard(machine, path):
+        return refusal
     folder, _, last = path.partition("*")
     if not machine.host.extensions and machine.host.agent.is_absent:
         return _missing(folder.rstrip("\\"))
@@ -295,8 +294,8 @@ def _certificates(machine: Machine, words: Sequence[str], limit: int) -> Section
     path = expand(words[0])
     if machine.is_constrained:
         return Section(code=1, stderr="a constrained session reads no certificates")
-    if _is_guarded(machine, path):
-        return _DENIED
+    if refusal := _guard(machine, path):
+        return refusal
     if machine.host.agent.is_absent:
         return _missing(path)
     days = machine.host.agent.certificate_days
@@ -311,7 +310,7 @@ def _identity(machine: Machine, words: Sequence[str], limit: int) -> Section:
     return _json(
         {
             "profile_path": _PROFILE if has_profile else None,
-            "profile_exists": has_profile,
+            "profile_exists": has_profile if machine.is_admin or not has_profile else None,
             "store_certificates": store,
             "cleanup_days": identity.cleanup_days,
             "config_exists": config if machine.is_admin else None,
@@ -359,8 +358,8 @@ def _rights(machine: Machine, words: Sequence[str], limit: int) -> Section:
 
 def _esu(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
-    if _is_guarded(machine, path):
-        return Section(code=DENIED, stderr=f"{path} access denied")
+    if refusal := _guard(machine, path):
+        return refusal
     size = machine.windows.license_bytes
     at = None if size is None else _stamp(machine.now - timedelta(days=9))
     return _json({"license_exists": size is not None, "license_bytes": size, "license_at": at})
