@@ -100,6 +100,8 @@ def canned(size: int) -> Respond:
 
 def serve(pipe: Connection, folder: str, size: int) -> None:
     """One listening host; tells its port, then its counters each time it is asked."""
+    # Hosts are other machines: they do not take the CPU that the controller wants.
+    os.nice(10)
 
     async def main() -> None:
         users = Users(Path(folder), [User(name=USER, password=PASSWORD, domain=DOMAIN)])
