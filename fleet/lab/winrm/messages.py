@@ -199,14 +199,11 @@ def error_text(error: str) -> bytes:
 
 
 def _error(text: str) -> ErrorRecord:
-    record = ErrorRecord(
+    return ErrorRecord(
         Exception=NETException(Message=text, HResult=-2146233087),
         CategoryInfo=ErrorCategoryInfo(Category=ErrorCategory.NotSpecified, Reason="RuntimeException"),
         FullyQualifiedErrorId="RuntimeException",
     )
-    # Windows sends the text of a record with it; psrpcore leaves it out as a server.
-    record.PSObject.to_string = text
-    return record
 
 
 def _text(value: PSObject, kind: PSRPMessageType) -> bytes:

@@ -76,7 +76,7 @@ class WinrmFault(StrEnum):
 
     # At every request, before or instead of a login.
     HANG_AT_ACCEPT = "hang-at-accept"
-    """Takes the connection and reads nothing."""
+    """Takes the connection and says nothing, not even its part of a TLS handshake."""
     HANG_AT_LOGIN = "hang-at-login"
     """Reads the first request of each connection and answers nothing."""
     GARBAGE_HTTP = "garbage-http"
