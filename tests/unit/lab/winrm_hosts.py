@@ -60,6 +60,7 @@ class Site:
     client: ClientCertificate
     folder: Path
     asked: list[Request] = field(default_factory=list)
+    is_released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -72,6 +73,9 @@ class Site:
                 return Reply([str(number % 10) * int(size) for number in range(int(count))])
             case ["slow", delay]:
                 return Reply(["slow"], delay_s=float(delay))
+            case ["held"]:
+                await self.is_released.wait()
+                return Reply(["let go"], delay_s=0.001)
             case ["fails"]:
                 return Reply(["before"], ["warning <&>", "it is over"], is_failed=True)
             case ["errors"]:
