@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One more than there are cores: tests wait for deadlines half of their time, the longest files begin.
 WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: demo test check soak sample lock clean
+.PHONY: demo test check kerberos soak sample lock clean
 
 demo: .venv/ready
 	$(BIN)/fleet demo
@@ -19,6 +19,12 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.powershell_syntax fleet/collect/visit.ps1
+
+# The extra of that name beside the rest, for tests/system/test_kerberos.py. Needs libkrb5-dev, a C compiler and
+# Python's headers; the test itself a KDC (Debian: krb5-kdc krb5-admin-server krb5-user).
+kerberos: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-kerberos-build.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-build-isolation -r requirements-kerberos.lock
 
 # Ten thousand simulated hosts, for ten minutes; prints one table. See docs/soak.md.
 soak: .venv/ready
@@ -43,6 +49,8 @@ sample: .venv/ready
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements.lock --group kerberos-build -o requirements-kerberos-build.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -c requirements.lock $(addprefix --no-emit-package ,$(shell sed -n 's/^\([a-z][a-z0-9._-]*\)==.*/\1/p' requirements.lock)) --extra kerberos -o requirements-kerberos.lock pyproject.toml
 
 clean:
 	rm -rf .venv build dist reports/out
