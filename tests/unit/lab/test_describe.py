@@ -15,7 +15,9 @@ from fleet.lab.describe import (
     parse_description,
 )
 from fleet.lab.reading import DescriptionError
-from fleet.model.words import Become, Phase, Reason, Word
+from fleet.lab.windows import Certificate, LanguageMode, Rights
+from fleet.lab.winrm.words import WinrmFault
+from fleet.model.words import Become, Phase, Reason, Scheme, WinrmAuth, Word
 
 BARE = "name: one\nsummary: a host\ngroup: some\nexpect: {verdict: HEALTHY}\n"
 
@@ -195,3 +197,31 @@ def test_a_host_of_the_demo_has_a_log_of_tens_of_megabytes_and_another_a_line_of
     ]
     assert any(size > 20 << 20 for size, _ in sizes)
     assert any(size > 1 << 20 and not has_lines for size, has_lines in sizes)
+
+
+def test_the_demo_has_windows_hosts_of_every_kind() -> None:
+    hosts = [(host, host.windows) for host in load_demo() if host.windows]
+    well = [host.expect.verdict is Word.HEALTHY for host, _ in hosts]
+    assert len(hosts) >= 16
+    assert well.count(True) * 2 == len(well)
+    assert {windows.system.language for _, windows in hosts} >= {1031, 1033, 1036, 1041, 2052}
+    assert {windows.login.auth for _, windows in hosts} >= {
+        WinrmAuth.NEGOTIATE,
+        WinrmAuth.BASIC,
+        WinrmAuth.CERTIFICATE,
+    }
+    assert {windows.login.scheme for _, windows in hosts} == set(Scheme)
+    assert {windows.system.language_mode for _, windows in hosts} == set(LanguageMode)
+    assert {windows.login.rights for _, windows in hosts} == set(Rights)
+    assert {windows.fault for _, windows in hosts} == {
+        WinrmFault.NONE,
+        WinrmFault.WRONG_PASSWORD,
+        WinrmFault.SHELL_QUOTA,
+        WinrmFault.TRICKLE,
+    }
+    assert Certificate.EXPIRED in {windows.login.certificate for _, windows in hosts}
+    # Kerberos forgives five minutes.
+    assert max(windows.system.behind_s for _, windows in hosts) > 300
+    assert any(windows.utf16 for _, windows in hosts)
+    shown = {rule for host, _ in hosts for rule in (host.expect.rule, *host.expect.also)}
+    assert shown >= {"profile-cleanup-policy", "services-left-behind", "agent-never-onboarded", "clock-skew"}
