@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pypsrp.complex_objects import PSInvocationState, RunspacePoolState
 from pypsrp.exceptions import WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.serializer import Serializer
 from pypsrp.wsman import SelectorSet, WSMan
 
 from fleet.errors import RemoteError
@@ -19,6 +21,19 @@ IDLE_S = 180
 """After so long without a word the host ends a shell whose visitor died."""
 FUNCTION = "Invoke-FleetVisit"
 _CONFIGURATION = "Microsoft.PowerShell"
+_LONG_CHARS = 4096
+
+
+class _Serializer(Serializer):
+    """pypsrp's, which escapes a script character by character: once a run instead of once a host."""
+
+    def _serialize_string(self, value: str | None) -> str | None:
+        return _escaped(value) if value and len(value) > _LONG_CHARS else super()._serialize_string(value)
+
+
+@lru_cache(maxsize=4)
+def _escaped(value: str) -> str | None:
+    return Serializer()._serialize_string(value)
 
 
 class _Carrier:
@@ -48,6 +63,7 @@ class Shell:
         self._wsman.transport = self._carrier  # type: ignore[assignment]
         name = target.configuration_name or _CONFIGURATION
         self._pool = RunspacePool(self._wsman, configuration_name=name, no_profile=True, idle_timeout=IDLE_S)
+        self._pool._serializer = self._pool._fragmenter.serializer = _Serializer()
 
     def open(self) -> None:
         """Have the host make it. Raises HostError."""
