@@ -141,6 +141,18 @@ class TestLogin:
             )
             assert estate.servers[port].counters.auth_attempts == 2
 
+    async def test_kerberos_without_its_extra(
+        self, estate: Estate, transport: WinrmTransport, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fleet.transport.winrm.office.importlib.util.find_spec", lambda _: None)
+        error = await told(transport, estate.host(5985, auth=WinrmAuth.KERBEROS))
+        assert isinstance(error, CredentialError)
+        assert "fleet-diagnostics[kerberos]" in error.action
+
+    async def test_ntlm_without_a_password(self, estate: Estate, transport: WinrmTransport) -> None:
+        error = await told(transport, estate.host(5985, auth=WinrmAuth.NTLM, password=None))
+        assert isinstance(error, CredentialError)
+
 
 class TestCertificate:
     async def told(
@@ -398,6 +410,13 @@ def children() -> set[int]:
 
 
 class TestWorkers:
+    async def test_the_parent_loads_nothing_of_what_they_need(self) -> None:
+        look = "import sys, fleet.transport.winrm; print({'pypsrp', 'requests', 'spnego'} & set(sys.modules))"
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", look), stdout=asyncio.subprocess.PIPE
+        )
+        assert (await child.communicate())[0] == b"set()\n"
+
     async def test_none_before_the_first_visit_and_none_after_the_last(self, estate: Estate) -> None:
         before = children()
         async with estate.serving() as port:
