@@ -136,6 +136,15 @@ def test_one_inventory_for_both_families(load: Load) -> None:
     assert (over_tls.winrm.scheme, over_tls.port) == (Scheme.HTTPS, 5986)
 
 
+def test_what_is_said_of_certificates_is_not_said_of_a_host_without_one(load: Load) -> None:
+    text = (
+        LOGIN
+        + "groups: {w: {vars: {cert_validation: 'off', scheme: https}, hosts: {a: {scheme: http}, b: }}}\n"
+    )
+    hosts = load(text)
+    assert [hosts[name].winrm.cert_validation for name in "ab"] == ["strict", "off"]
+
+
 def test_hosts_that_are_reached_alike_share_what_says_so(load: Load) -> None:
     hosts = load(LOGIN + "hosts: {'h[1-3]': {proxy: 'http://p:1'}, i: {}}\n")
     assert hosts["h1"].winrm is hosts["h3"].winrm
@@ -149,6 +158,7 @@ def test_hosts_that_are_reached_alike_share_what_says_so(load: Load) -> None:
         ("{auth: credssp}", "known are: kerberos, negotiate, ntlm, basic, certificate"),
         ("{auth: basic}", "would send the password readable: set scheme: https"),
         ("{auth: basic, port: 5985}", "would send the password readable"),
+        ("{auth: certificate, client_cert: c, client_key: k}", "works over https only: set scheme: https"),
         ("{auth: certificate, scheme: https}", "needs client_cert and client_key"),
         ("{auth: certificate, scheme: https, client_cert: c}", "needs client_cert and client_key"),
         ("{keytab: k}", "keytab is used with auth: kerberos only"),
