@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,12 +129,12 @@ def estate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Estate]:
         yield made
 
 
-def host_of(estate: Estate, port: int, **fields: object) -> Host:
-    known: dict[str, object] = {"auth": WinrmAuth.KERBEROS, "spn_host": NAME, "user": f"ops@{REALM.lower()}"}
+def host_of(estate: Estate, port: int, **fields: Any) -> Host:
+    known: dict[str, Any] = {"auth": WinrmAuth.KERBEROS, "spn_host": NAME, "user": f"ops@{REALM.lower()}"}
     return estate.host(port, **{**known, **fields})
 
 
-async def answers(estate: Estate, count: int, **fields: object) -> None:
+async def answers(estate: Estate, count: int, **fields: Any) -> None:
     """Visit so many hosts at once in one run; all must answer."""
     async with estate.serving() as port, WinrmTransport(connect_s=30, concurrency=count) as transport:
         guard = PasswordGuard()

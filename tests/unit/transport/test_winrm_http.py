@@ -75,7 +75,12 @@ def test_after_a_continue(ends: tuple[Wire, socket.socket]) -> None:
 )
 def test_what_is_no_answer(ends: tuple[Wire, socket.socket], said: bytes) -> None:
     wire, far = ends
-    sender = threading.Thread(target=lambda: (far.sendall(said), far.shutdown(socket.SHUT_WR)))
+
+    def say() -> None:
+        far.sendall(said)
+        far.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=say)
     sender.start()
     with pytest.raises(UnreachableError):
         take_answer(wire)
