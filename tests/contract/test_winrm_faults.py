@@ -46,7 +46,7 @@ TOLD: Mapping[WinrmFault, tuple[type[HostError], str]] = {
     WinrmFault.CLOSES_AFTER_401: (UnreachableError, "connection"),
     WinrmFault.ACCESS_DENIED: (PrivilegeError, "denied a PowerShell session"),
     WinrmFault.SHELL_QUOTA: (RemoteError, "quota is used up"),
-    WinrmFault.HANG_AT_CREATE: (DeadlineError, "in phase auth"),
+    WinrmFault.HANG_AT_CREATE: (DeadlineError, "in phase exec"),
     WinrmFault.GARBAGE_XML: (RemoteError, "what no WinRM says"),
     WinrmFault.BAD_SEAL: (IdentityError, "seal of the host's answer is broken"),
     WinrmFault.UNSEALED_ANSWER: (IdentityError, "answered unsealed"),

@@ -28,7 +28,7 @@ from fleet.transport.winrm.wire import Wire
 from fleet.transport.wording import shown
 
 EXCHANGE_S = 60.0
-"""For one message and its answer, three times what a host may take; the visit's own deadlines are shorter."""
+"""For one message and its answer: three times what a host may take to say that it has nothing to say."""
 MAX_SKEW_S = 300.0
 
 _PATH = "/wsman"
@@ -94,6 +94,8 @@ class Login:
         if not self.is_accepted:
             self.is_accepted = True
             self._tell(Kind.ACCEPTED, "")
+            # To start PowerShell takes an old host longer than any login.
+            self._tell(Kind.PHASE, Phase.EXEC)
 
     def refused(self) -> None:
         """The host refused it."""
