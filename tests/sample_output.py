@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "reports/sample"
 README = ROOT / "README.md"
 
-CAUSES, GAPS = 4, 3
+CAUSES, GAPS = 5, 3
 """How many causes, and how many kinds of unseen hosts, have room on README's one screen."""
 
 _BLOCK = re.compile(r"(?<=```text\n).*?(?=```)", re.DOTALL)

@@ -18,7 +18,7 @@ def test_its_inventory_loads(tmp_path: Path) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "inventory.yaml").write_text(text)
     hosts = load_inventory(tmp_path / "inventory.yaml", home=tmp_path)
-    assert len(hosts) == 41
+    assert len(hosts) == 53
     assert hosts[0].name == "web01.example.com"
 
 
