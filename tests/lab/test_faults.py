@@ -16,7 +16,7 @@ from tests.lab.leftovers import AT_ONCE, Left, visited
 from tests.lab.soak import Watched, overshoot_s, watch
 
 HOSTS = 100
-CONNECT_S, HOST_S = 2, 5
+CONNECT_S, HOST_S = 4, 9
 LATE_SHARE = 1
 """By which share of its deadline a visit may outlive it: the loop has nineteen others to serve, and the
 machine has other work. A visit that waits for the deadlines of others is late by several."""
