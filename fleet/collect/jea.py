@@ -71,9 +71,10 @@ $FleetItems = @(
 )
 
 function {FUNCTION} {{
-# Only what this release reads: with any other item a caller could read every file of the host.
+# Only what this release reads: with any other item a caller could read every file of the host. IndexOf takes
+# each character as it is; PowerShell's own operators pass over some that are not seen, such as a NUL.
 for ($i = 3; $i -lt $args.Count; $i++) {{
-  if ($args[$i] -isnot [string] -or $FleetItems -cnotcontains $args[$i]) {{
+  if ($args[$i] -isnot [string] -or [array]::IndexOf($FleetItems, [string]$args[$i]) -lt 0) {{
     throw 'This endpoint is of another release of fleet. Make it anew: fleet privileges jea'
   }}
 }}

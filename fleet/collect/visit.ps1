@@ -459,9 +459,10 @@ function Read-Certificates($folder) {
   foreach ($path in @(Get-Entries $folder 'files')) {
     try {
       $data = Get-TailBytes $path 65536
-      $kind = [Security.Cryptography.X509Certificates.X509Certificate2]::GetCertContentType($data)
-      if ("$kind" -ceq 'Pfx') { $lines += "pfx`n" }
-      if ("$kind" -cne 'Cert') { continue }
+      # Numbers: 1 is a certificate, and 3 has two names, Pfx and Pkcs12.
+      $kind = [int][Security.Cryptography.X509Certificates.X509Certificate2]::GetCertContentType($data)
+      if ($kind -eq 3) { $lines += "pfx`n" }
+      if ($kind -ne 1) { continue }
       $end = (New-Object $type -ArgumentList (, $data)).NotAfter.ToUniversalTime()
       $parts = @($months[$end.Month - 1], $end.Day, $end.Hour, $end.Minute, $end.Second, $end.Year)
       $lines += ('notAfter={0} {1,2} {2:00}:{3:00}:{4:00} {5} GMT' -f $parts) + "`n"

@@ -42,7 +42,7 @@ def test_what_is_no_item_of_the_release_is_refused_before_anything_is_read() -> 
     before, _, _ = MODULE.partition(SCRIPT)
 
     assert all(f"  '{word}'" in before for word in WORDS)
-    assert "if ($args[$i] -isnot [string] -or $FleetItems -cnotcontains $args[$i]) {" in before
+    assert "if ($args[$i] -isnot [string] -or [array]::IndexOf($FleetItems, [string]$args[$i]) -lt" in before
     assert "throw" in before
     assert not any("'" in word for word in WORDS)
 
