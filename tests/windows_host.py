@@ -18,14 +18,12 @@ SYSTEM: dict[str, object] = {
     "revision": 2700,
     "edition": "ServerStandard",
     "installation_type": "Server Core",
-    "product_type": 3,
     "domain_role": 3,
     "domain": "corp.example",
     "part_of_domain": True,
     "booted_at": "2026-02-28T12:00:00Z",
     "language": 1031,
     "powershell": "5.1.20348.2700",
-    "powershell_edition": "Desktop",
     "language_mode": "FullLanguage",
     "name": "WIN01",
 }
@@ -55,7 +53,6 @@ def service(name: str = "himds", /, **more: object) -> dict[str, object]:
         "account": rf"NT SERVICE\{name}",
         "exit_code": 0,
         "service_exit_code": 0,
-        "process_id": 812,
         "started_at": instant(3600),
         "display_name": name,
     }
@@ -63,7 +60,7 @@ def service(name: str = "himds", /, **more: object) -> dict[str, object]:
 
 
 def event(number: int, seconds_ago: float, *properties: object) -> dict[str, object]:
-    return {"id": number, "at": instant(seconds_ago), "level": 2, "properties": list(properties)}
+    return {"id": number, "at": instant(seconds_ago), "properties": list(properties)}
 
 
 BODIES: dict[str, object] = {
@@ -74,7 +71,6 @@ BODIES: dict[str, object] = {
     "services": [service(name) for name in NAMES],
     "events.services": [],
     "agent.identity": {
-        "profile_path": r"C:\Windows\ServiceProfiles\himds",
         "profile_exists": True,
         "store_certificates": 1,
         "cleanup_days": None,

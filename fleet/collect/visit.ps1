@@ -210,17 +210,14 @@ function Read-Os {
   $major = Get-Number $key 'CurrentMajorVersionNumber'
   if ($null -ne $major) { $version = "$major.$(Get-Number $key 'CurrentMinorVersionNumber')" }
   $build = Get-Text $key 'CurrentBuildNumber'
-  $types = @{ WinNT = 1; LanmanNT = 2; ServerNT = 3 }
   $about = @{
     caption = (Get-Text $key 'ProductName'); version = "$version.$build"; build = [int]$build
     revision = (Get-Number $key 'UBR'); edition = (Get-Text $key 'EditionID')
-    installation_type = (Get-Text $key 'InstallationType'); product_type = $types["$product"]
+    installation_type = (Get-Text $key 'InstallationType')
     domain_role = $null; domain = $null; part_of_domain = $null; booted_at = $null; language = $null
-    powershell = "$($PSVersionTable.PSVersion)"; powershell_edition = 'Desktop'
+    powershell = "$($PSVersionTable.PSVersion)"
     language_mode = "$($ExecutionContext.SessionState.LanguageMode)"; name = "$env:COMPUTERNAME"
   }
-  # 4.0 has no word for its edition.
-  if ($PSVersionTable.PSEdition) { $about['powershell_edition'] = "$($PSVersionTable.PSEdition)" }
   $language = Get-Text "$system\Control\Nls\Language" 'InstallLanguage'
   if ($language) { $about['language'] = [int]"0x$language" }
   try {
@@ -270,7 +267,9 @@ function Read-Agent($words, $bytes, $keep) {
   $folder = $env:ProgramW6432
   if (-not $folder) { $folder = $env:ProgramFiles }
   $program = "$folder\AzureConnectedMachineAgent\azcmagent.exe"
-  if (-not (Test-Path -LiteralPath $program)) { Stop-Section 127 'azcmagent: not found' }
+  $there = Find-Path $program
+  if ($null -eq $there) { Stop-Section 126 "${program}: access denied" }
+  if (-not $there) { Stop-Section 127 'azcmagent: not found' }
   if ($full) { Invoke-Program $program $line $bytes $keep }
   else {
     # A constrained session has no means for a time limit, nor against the host's code page. What a program says on
@@ -352,7 +351,7 @@ function Read-Services($names) {
   # Who may not see services is told that there are none. EventLog is on every Windows.
   try { $null = Get-Service -Name EventLog }
   catch {
-    if (@('denied', 'missing') -contains (Get-Cause $_)) { Stop-Section 126 'services: access denied' }
+    if (@('denied', 'missing') -contains (Get-Cause $_)) { Stop-Section 126 'access denied' }
     throw
   }
   $rows = @{}
@@ -374,7 +373,7 @@ function Read-Services($names) {
     $about = @{
       name = $name; start = (Get-Number $key 'Start'); account = (Get-Text $key 'ObjectName')
       delayed = ((Get-Number $key 'DelayedAutostart') -eq 1); status = $null; display_name = $null
-      exit_code = $null; service_exit_code = $null; process_id = $null; started_at = $null
+      exit_code = $null; service_exit_code = $null; started_at = $null
     }
     # A single service may be hidden by rights of its own: its start in the registry shows that it is there.
     $about['exists'] = $null -ne $about['start']
@@ -389,7 +388,6 @@ function Read-Services($names) {
     if ($null -ne $row) {
       $about['exit_code'] = $row.ExitCode
       $about['service_exit_code'] = $row.ServiceSpecificExitCode
-      $about['process_id'] = $row.ProcessId
       if ($row.ProcessId) { $about['started_at'] = Format-Time $begun["$($row.ProcessId)"] }
     }
     $found += $about
@@ -417,8 +415,7 @@ function Read-Events($log, $provider, $ids, $days, $names) {
     }
     $all = ($values -join "`n").ToLowerInvariant()
     if (-not @($names | Where-Object { $all.Contains($_.ToLowerInvariant()) })) { continue }
-    $at = Format-Time $one.TimeCreated
-    $found += @{ id = [int]$one.Id; at = $at; level = [int]$one.Level; properties = $values }
+    $found += @{ id = [int]$one.Id; at = (Format-Time $one.TimeCreated); properties = $values }
     if ($found.Count -ge 50) { break }
   }
   $visit['json'] = $found
@@ -478,7 +475,7 @@ function Read-Certificates($folder) {
 function Read-Identity($sid) {
   $home_path = Get-Text "SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\$sid" 'ProfileImagePath'
   $about = @{
-    profile_path = $home_path; profile_exists = $false; store_certificates = $null
+    profile_exists = $false; store_certificates = $null
     cleanup_days = (Get-Number 'SOFTWARE\Policies\Microsoft\Windows\System' 'CleanupProfiles')
     config_exists = (Find-Path "$env:ProgramData\AzureConnectedMachineAgent\Config\agentconfig.json")
   }
@@ -521,10 +518,6 @@ function Read-Tls {
       $about['protocols']["$protocol/$side"] = @{ enabled = $on; disabled_by_default = $off }
     }
   }
-  # .NET of 64 and of 32 bits.
-  $wide = Get-Number 'SOFTWARE\Microsoft\.NETFramework\v4.0.30319' 'SchUseStrongCrypto'
-  $narrow = Get-Number 'SOFTWARE\Wow6432Node\Microsoft\.NETFramework\v4.0.30319' 'SchUseStrongCrypto'
-  $about['strong_crypto'] = @($wide, $narrow)
   $visit['json'] = $about
 }
 
@@ -551,14 +544,9 @@ function Read-Rights($right) {
 }
 
 function Read-Licence($path) {
-  $about = @{ license_exists = (Find-Path $path); license_bytes = $null; license_at = $null }
-  if ($null -eq $about['license_exists']) { Assert-Path $path }
-  if ($about['license_exists']) {
-    $file = Get-Item -LiteralPath $path -Force
-    $about['license_bytes'] = $file.Length
-    $about['license_at'] = Format-Time $file.LastWriteTimeUtc
-  }
-  $visit['json'] = $about
+  $there = Find-Path $path
+  if ($null -eq $there) { Assert-Path $path }
+  $visit['json'] = @{ license_exists = $there }
 }
 
 function Read-Section($verb, $words, $bytes, $keep) {

@@ -79,7 +79,6 @@ class Event:
     provider: Provider
     id: int
     age_s: int
-    level: int = 2
     properties: tuple[str, ...] = ()
 
 
@@ -157,8 +156,8 @@ class WindowsLogin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
     """All of it only where it is not as usual. ``utf16``: logs in that encoding. ``rights``: whom a policy
-    lets log on as a service; None: no policy says. ``license_bytes`` None: no such file. ``bodies``: what the
-    host says of an item in place of the truth."""
+    lets log on as a service; None: no policy says. ``has_license``: for security updates. ``bodies``: what
+    the host says of an item in place of the truth."""
 
     system: System = field(default_factory=System)
     services: tuple[tuple[str, Service], ...] = ()
@@ -168,7 +167,7 @@ class Windows:
     tls: Tls = field(default_factory=Tls)
     time_server: str = ""
     rights: tuple[str, ...] | None = None
-    license_bytes: int | None = None
+    has_license: bool = False
     utf16: tuple[str, ...] = ()
     bodies: tuple[tuple[str, bytes], ...] = ()
     login: WindowsLogin = field(default_factory=WindowsLogin)

@@ -50,7 +50,6 @@ _DISPLAY = {
     "arcproxy": "Azure Arc Proxy",
 }
 _ACCOUNTS = {"himds": r"NT SERVICE\himds", "arcproxy": r"NT AUTHORITY\NetworkService"}
-_PROFILE = r"C:\Windows\ServiceProfiles\himds"
 _STATE_BYTES = 4096
 _MAX_EVENTS = 50
 _NETWORK_START = 2
@@ -139,7 +138,6 @@ def _os(machine: Machine, words: Sequence[str], limit: int) -> Section:
     }
     known = {
         "caption": system.caption if machine.is_admin else system.caption.removeprefix("Microsoft "),
-        "product_type": 2 if system.is_controller else 3,
         "version": f"{'6.3' if system.build < 10_000 else '10.0'}.{system.build}",
         "build": system.build,
         "revision": system.revision,
@@ -147,7 +145,6 @@ def _os(machine: Machine, words: Sequence[str], limit: int) -> Section:
         "installation_type": system.installation_type,
         "language": system.language,
         "powershell": system.powershell,
-        "powershell_edition": "Desktop",
         "language_mode": system.language_mode.value,
         "name": machine.host.name.upper(),
     }
@@ -208,14 +205,14 @@ def _service(machine: Machine, name: str) -> Service:
 
 def _services(machine: Machine, words: Sequence[str], limit: int) -> Section:
     if not machine.is_admin:
-        return Section(code=DENIED, stderr="services: access denied")
+        return Section(code=DENIED, stderr="access denied")
     return _json([_service_entry(machine, name) for name in words])
 
 
 def _service_entry(machine: Machine, name: str) -> dict[str, object]:
     service = _service(machine, name)
     if service.state is ServiceState.ABSENT:
-        keys = ("status", "start", "account", "exit_code", "service_exit_code", "process_id", "started_at")
+        keys = ("status", "start", "account", "exit_code", "service_exit_code", "started_at")
         return {"name": name, "exists": False, "delayed": False, **dict.fromkeys((*keys, "display_name"))}
     is_running = service.state is ServiceState.RUNNING
     started_at = machine.now - timedelta(seconds=machine.windows.system.up_s - 40)
@@ -228,7 +225,6 @@ def _service_entry(machine: Machine, name: str) -> dict[str, object]:
         "account": service.account or _ACCOUNTS.get(name, "LocalSystem"),
         "exit_code": service.exit_code,
         "service_exit_code": service.service_exit_code,
-        "process_id": 800 + 4 * len(name) if is_running else 0,
         "started_at": _stamp(started_at) if is_running else None,
         "display_name": _DISPLAY[name],
     }
@@ -252,7 +248,6 @@ def _events(machine: Machine, words: Sequence[str], limit: int) -> Section:
             {
                 "id": event.id,
                 "at": _stamp(machine.now - timedelta(seconds=event.age_s)),
-                "level": event.level,
                 "properties": list(event.properties),
             }
             for event in found[:_MAX_EVENTS]
@@ -309,7 +304,6 @@ def _identity(machine: Machine, words: Sequence[str], limit: int) -> Section:
     config = identity.has_config and not machine.host.agent.is_absent
     return _json(
         {
-            "profile_path": _PROFILE if has_profile else None,
             "profile_exists": has_profile if machine.is_admin or not has_profile else None,
             "store_certificates": store,
             "cleanup_days": identity.cleanup_days,
@@ -338,7 +332,7 @@ def _tls(machine: Machine, words: Sequence[str], limit: int) -> Section:
         name: {"enabled": int(is_on), "disabled_by_default": int(not is_on)} for name, is_on in tls.protocols
     }
     told = {"cipher_suites": list(tls.suites) or None, "policy_suites": tls.policy or None}
-    return _json(told | {"protocols": protocols, "strong_crypto": [1, 1]})
+    return _json(told | {"protocols": protocols})
 
 
 def _time(machine: Machine, words: Sequence[str], limit: int) -> Section:
@@ -360,9 +354,7 @@ def _esu(machine: Machine, words: Sequence[str], limit: int) -> Section:
     path = expand(words[0])
     if refusal := _guard(machine, path):
         return refusal
-    size = machine.windows.license_bytes
-    at = None if size is None else _stamp(machine.now - timedelta(days=9))
-    return _json({"license_exists": size is not None, "license_bytes": size, "license_at": at})
+    return _json({"license_exists": machine.windows.has_license})
 
 
 VERBS: Mapping[str, Verb] = {

@@ -47,7 +47,7 @@ def windows_readers(reader: Reader, logs: tuple[str, ...]) -> _Readers:
         "tls": lambda node: _tls(reader, node),
         "time_server": reader.text,
         "rights": reader.texts,
-        "license_bytes": reader.number,
+        "has_license": reader.flag,
         "utf16": lambda node: _utf16(reader, node, logs),
         "bodies": lambda node: _bodies(reader, node),
         "login": lambda node: _login(reader, node),
@@ -103,7 +103,7 @@ def _service(reader: Reader, node: yaml.Node) -> Service:
 def _event(reader: Reader, node: yaml.Node) -> Event:
     readers: _Readers = {
         "provider": lambda value: reader.word(Provider, value),
-        **dict.fromkeys(("id", "age_s", "level"), reader.number),
+        **dict.fromkeys(("id", "age_s"), reader.number),
         "properties": reader.texts,
     }
     for key in ("provider", "id", "age_s"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tree_sitter import Node
 
+import fleet.parse as parsing
 from fleet.collect.framing import TIER0
 from fleet.collect.plan import script
 from fleet.model.words import OS
@@ -24,7 +26,6 @@ CMDLETS = {
     "Get-ChildItem": {"-LiteralPath", "-Force"},
     "Get-CimInstance": {"-Namespace", "-Query", "-OperationTimeoutSec"},
     "Get-Content": {"-LiteralPath", "-TotalCount", "-Tail", "-Encoding"},
-    "Get-Item": {"-LiteralPath", "-Force"},
     "Get-ItemProperty": {"-LiteralPath", "-Name"},
     "Get-Service": {"-Name"},
     "Get-WinEvent": {"-ErrorAction"},
@@ -280,6 +281,42 @@ def test_a_constrained_session_meets_core_types_only() -> None:
     assert seen == FULL_LANGUAGE
 
 
+def test_only_one_place_asks_for_a_path_with_test_path() -> None:
+    """Test-Path says no to what may not be seen, too; Find-Path knows whose no to believe."""
+    asking = {
+        next(text_of(child) for child in function.children if child.type == "function_name")
+        for function in walk(parse(SCRIPT))
+        if function.type == "function_statement"
+        and any(text_of(node) == "Test-Path" for node in walk(function) if node.type == "command_name")
+    }
+
+    assert asking == {"Find-Path"}
+
+
+def test_a_program_that_may_not_be_seen_is_denied_rather_than_missing() -> None:
+    reads = re.search(r"(?s)\nfunction Read-Agent\b.*?\n}\n", SCRIPT.decode())
+    assert reads is not None
+    looks = re.findall(
+        r"Find-Path \$program|\$null -eq \$there\) { Stop-Section \d+|-not \$there\) { Stop-Section \d+",
+        reads[0],
+    )
+
+    assert looks == [
+        "Find-Path $program",
+        "$null -eq $there) { Stop-Section 126",
+        "-not $there) { Stop-Section 127",
+    ]
+
+
+def test_what_is_collected_is_what_is_used() -> None:
+    tables = re.findall(r"(?s)(?:\$about|\$found \+|\$visit\['json'\]) ?= @\{(.*?)\}\n", SCRIPT.decode())
+    told = {key for table in tables for key in re.findall(r"(?:^|[;\s])(\w+) = ", table)}
+    sources = "".join(path.read_text() for path in Path(parsing.__file__).parent.glob("*.py"))
+
+    assert {"booted_at", "properties", "license_exists", "free_bytes", "protocols"} <= told
+    assert {key for key in told if f'"{key}"' not in sources} == set()
+
+
 def test_every_verb_of_the_pack_is_the_scripts_and_the_reverse() -> None:
     switch = next(node for node in walk(parse(SCRIPT)) if node.type == "switch_statement")
     labels = {
@@ -301,7 +338,6 @@ def test_every_verb_of_the_pack_is_the_scripts_and_the_reverse() -> None:
     [
         ": No such file or directory",
         "'azcmagent: not found'",
-        "'services: access denied'",
         "'access denied'",
         "'CIM: '",
         "'a constrained session reads no certificates'",

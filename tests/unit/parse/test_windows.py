@@ -129,7 +129,7 @@ def test_services_that_say_nothing_are_no_answer(body: str) -> None:
 
 def test_who_may_not_see_services_is_told_no_state_of_them() -> None:
     stopped = SHOW | {"services": [{"serviceName": "himds", "status": "stopped"}]}
-    observation = observe({"services": (126, b"services: access denied")}, agent__show=stopped)
+    observation = observe({"services": (126, b"access denied")}, agent__show=stopped)
     assert observation.services == ()
     assert "service.himds.state" not in facts(observation)
     assert observation.answered == ()
