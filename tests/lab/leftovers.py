@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,5 +74,9 @@ def _descriptors() -> Iterator[str]:
 
 
 def _children() -> tuple[int, ...]:
-    tasks = Path("/proc/self/task").iterdir()
-    return tuple(int(pid) for task in tasks for pid in (task / "children").read_text().split())
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        # A thread may end between the two.
+        with suppress(FileNotFoundError):
+            found += map(int, (task / "children").read_text().split())
+    return tuple(found)

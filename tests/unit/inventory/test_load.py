@@ -317,9 +317,8 @@ def test_files_that_are_no_inventory(refuse: Refuse, text: str, line: int, part:
 def test_groups_within_aliases_are_bounded(refuse: Refuse) -> None:
     levels = ["groups:\n  g0: &g0 {hosts: ['h[1-9]']}\n"]
     levels += [f"  g{n}: &g{n} {{groups: {{a{n}: *g{n - 1}, b{n}: *g{n - 1}}}}}\n" for n in range(1, 30)]
-    begin = time.perf_counter()
+    # Unbounded, these are a thousand million groups.
     assert any("defined twice" in text for _, text in refuse(LOGIN + "".join(levels)))
-    assert time.perf_counter() - begin < 2
 
 
 def test_hosts_within_aliases_are_bounded(refuse: Refuse) -> None:
@@ -336,12 +335,19 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
-def test_many_hosts_load_in_seconds(load: Load) -> None:
-    text = LOGIN + "groups: {all: {vars: {labels: {site: x}}, hosts: ['h[00000-19999]']}}\nhosts:\n"
-    text += "".join(f"  h{n:05}: {{address: 10.0.{n // 256}.{n % 256}}}\n" for n in range(0, 20_000, 4))
-    begin = time.perf_counter()
-    assert len(load(text)) == 20_000
-    assert time.perf_counter() - begin < 4
+def test_ten_times_the_hosts_are_ten_times_the_work(load: Load) -> None:
+    def cpu_s(count: int) -> float:
+        text = (
+            LOGIN + f"groups: {{all: {{vars: {{labels: {{site: x}}}}, hosts: ['h[00000-{count - 1}]']}}}}\n"
+        )
+        text += "hosts:\n"
+        text += "".join(f"  h{n:05}: {{address: 10.0.{n // 256}.{n % 256}}}\n" for n in range(0, count, 4))
+        begun = time.process_time()
+        assert len(load(text)) == count
+        return time.process_time() - begun
+
+    # Or a hundred times.
+    assert cpu_s(20_000) < 40 * max(cpu_s(2_000), 0.01)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
