@@ -19,7 +19,7 @@ from fleet.lab.winrm.users import User, Users
 from fleet.lab.winrm.words import Reply, Request
 from fleet.model.host import Host, SecretRef, Winrm
 from fleet.model.words import Connection, Phase, Scheme
-from fleet.ports import Process, Session
+from fleet.ports import Guard, Process, Session
 from fleet.transport.winrm import WinrmTransport
 from tests.fakes import FakeSecrets
 
@@ -96,7 +96,7 @@ async def opened(
     *,
     limits: Limits | None = None,
     password: str = RIGHT,
-    guard: PasswordGuard | None = None,
+    guard: Guard | None = None,
 ) -> AsyncIterator[Session]:
     """A session as the visitor opens and closes it."""
     async with PhaseClock(limits or Limits()) as clock:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,50 @@ async def test_a_wrong_password_is_one_attempt_for_all_hosts(realm: Realm, estat
                 await visit(transport, host_of(estate, port), "echo", password="wrong", guard=guard)
         assert estate.servers[port].counters.connections == 0
     assert realm.refusals() == before + 1
+
+
+def caches(folder: Path) -> list[Path]:
+    """The folders of tickets, and what is in them."""
+    return list(folder.rglob("*"))
+
+
+async def test_a_killed_parent_leaves_no_ticket(realm: Realm, estate: Estate, tmp_path: Path) -> None:
+    async with estate.serving() as port:
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", PARENT, str(port)),
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert parent.stdout is not None
+        assert parent.stderr is not None
+        assert await parent.stdout.readline() == b"running\n"
+        assert caches(tmp_path)
+        parent.kill()
+        # The worker holds stderr, too: its end is the end of both.
+        assert await parent.stderr.read() == b""
+        await parent.wait()
+    assert not caches(tmp_path)
+
+
+PARENT = f"""
+import asyncio, sys
+from fleet.model.words import WinrmAuth
+from fleet.transport.winrm import WinrmTransport
+from tests.contract.winrm_site import Estate, opened
+
+async def main():
+    host = Estate.host(
+        None, int(sys.argv[1]), auth=WinrmAuth.KERBEROS, spn_host={NAME!r}, user="ops@{REALM}"
+    )
+    async with WinrmTransport(connect_s=30, concurrency=1) as transport:
+        async with opened(transport, host, password={SECRET!r}):
+            print("running", flush=True)
+            await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
 
 
 async def test_no_ticket_at_all(realm: Realm, estate: Estate) -> None:

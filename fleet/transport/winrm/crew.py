@@ -12,6 +12,9 @@ from fleet import errors
 from fleet.errors import HostError, UnreachableError
 from fleet.transport.winrm.frames import LENGTHS, Frame, Kind, opened_frame
 
+START_S = 60.0
+"""Loading what a worker needs takes a second; many, on a machine at its limits. No host has a
+part in it, so it is the time of no phase."""
 LEAVE_S = 6.0
 """A worker that was told to end deletes the shells that are left; after so long it is killed."""
 _COMMAND = ("-P", "-m", "fleet.transport.winrm.worker")
@@ -74,6 +77,7 @@ class Worker:
     def __init__(self) -> None:
         self._channels: dict[int, Channel] = {}
         self._numbers = count(1)
+        self._spawned = asyncio.Event()
         self._ready = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -98,8 +102,18 @@ class Worker:
         except OSError as error:
             self.is_alive = False
             raise UnreachableError(f"cannot start a process for WinRM: {error.strerror}") from error
+        finally:
+            self._spawned.set()
         self._reader = asyncio.create_task(self._read(), name="winrm worker")
-        await self._ready.wait()
+        try:
+            async with asyncio.timeout(START_S):
+                await self._ready.wait()
+        except TimeoutError as error:
+            self.is_alive = False
+            self._kill()
+            raise UnreachableError(
+                f"the process that makes visits over WinRM was not ready within {START_S:g} s"
+            ) from error
         if not self.is_alive:
             raise UnreachableError(_DIED.format("before it began"))
 
@@ -119,21 +133,27 @@ class Worker:
             self._process.stdin.write(frame.packed())
 
     async def close(self) -> None:
-        """End it: visits are cut and their shells deleted, within :data:`LEAVE_S` seconds."""
+        """End it: visits are cut and their shells deleted, within :data:`LEAVE_S` seconds. One that is not
+        ready has none, and ends at once."""
+        await self._spawned.wait()
         process = self._process
         if process is None:
             return
         assert process.stdin is not None
         process.stdin.close()
         try:
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(LEAVE_S if self._ready.is_set() else 0):
                 await process.wait()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            self._kill()
             await process.wait()
         if self._reader is not None:
             await self._reader
+
+    def _kill(self) -> None:
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def _read(self) -> None:
         assert self._process is not None
@@ -187,5 +207,5 @@ class Crew:
 
     async def close(self) -> None:
         """End them all, at once."""
-        await asyncio.gather(*self._starts.values(), return_exceptions=True)
         await asyncio.gather(*(worker.close() for worker in self._starts))
+        await asyncio.gather(*self._starts.values(), return_exceptions=True)

@@ -20,8 +20,9 @@ from fleet.errors import AuthError, IdentityError, PrivilegeError, RemoteError, 
 from fleet.model.words import Phase
 from fleet.transport.winrm.frames import Kind, Target
 from fleet.transport.winrm.http import Answer, request, take_answer
-from fleet.transport.winrm.route import go_through
+from fleet.transport.winrm.route import encoded_name, go_through
 from fleet.transport.winrm.seal import KERBEROS, SPNEGO, ContextSeal, NoSeal, Seal
+from fleet.transport.winrm.soap import is_wsman
 from fleet.transport.winrm.tickets import Tickets, ticket_trouble
 from fleet.transport.winrm.tls import Contexts, channel_binding, secured
 from fleet.transport.winrm.wire import Wire
@@ -70,13 +71,20 @@ class Shared:
 
 class Login:
     """One host's login, on the first connection and on one to clean up: the password is asked for once, and
-    offered again only after the host took it."""
+    offered again only while the host is known to have taken it."""
 
     def __init__(self, ask: Callable[[], str], tell: Callable[[Kind, str], None]) -> None:
         self._ask = ask
         self._tell = tell
         self._password: str | None = None
+        self._phase: Phase | None = None
+        self._is_refused = False
         self.is_accepted = False
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether one more login with the same proof counts nowhere as a wrong one."""
+        return self.is_accepted and not self._is_refused
 
     def password(self) -> str:
         """The password, when it may be tried."""
@@ -86,20 +94,26 @@ class Login:
 
     def enter(self, phase: Phase) -> None:
         """A phase begins, unless all that is left is to clean up."""
-        if not self.is_accepted:
+        if not self.is_accepted and phase is not self._phase:
+            self._phase = phase
             self._tell(Kind.PHASE, phase)
 
+    def ended(self) -> None:
+        """What the two say to each other to log in is over; that is no proof yet."""
+        # To start PowerShell takes an old host longer than any login.
+        self.enter(Phase.EXEC)
+
     def accepted(self) -> None:
-        """The host took it."""
+        """The host proved that it took it."""
+        self.ended()
         if not self.is_accepted:
             self.is_accepted = True
             self._tell(Kind.ACCEPTED, "")
-            # To start PowerShell takes an old host longer than any login.
-            self._tell(Kind.PHASE, Phase.EXEC)
 
     def refused(self) -> None:
         """The host refused it."""
-        if self._password is not None:
+        self._is_refused = True
+        if self._password is not None and not self.is_accepted:
             self._tell(Kind.REFUSED, "")
 
 
@@ -120,12 +134,12 @@ class Line:
         self._shared = shared
         self._seal: Seal = NoSeal()
         self._headers = dict(_AGENT)
-        self._host = f"[{target.address}]" if ":" in target.address else target.address
+        self._host = ""
         self._binding: bytes | None = None
 
     @property
     def endpoint(self) -> str:
-        """The URL that messages are addressed to."""
+        """The URL that messages are addressed to, known once it was opened."""
         return f"{self._target.scheme}://{self._host}:{self._target.port}{_PATH}"
 
     def open(self) -> None:
@@ -152,7 +166,8 @@ class Line:
             raise RemoteError("the host's answer is larger than any the visit can give; reading stopped")
         self._check_status(answer)
         said = self._seal.open(answer)
-        self._login.accepted()
+        if not self._login.is_accepted and (self._seal.proves_login or is_wsman(answer.status, said)):
+            self._login.accepted()
         self.is_good = not answer.is_last
         if answer.status != 200:
             raise WinRMTransportError("http", answer.status, said.decode("utf-8", "replace"))
@@ -160,6 +175,8 @@ class Line:
 
     def _connect(self) -> None:
         target = self._target
+        name = encoded_name(target.address).decode("ascii")
+        self._host = f"[{name}]" if ":" in name else name
         if self.patience_s is not None:
             self.wire.allow(target.connect_s)
         self.wire.connect(target.addresses, target.address)
@@ -204,7 +221,7 @@ class Line:
         else:
             hashed = self._shared.hashes.of(self._login.password())
             self._prove(first, scheme, spnego.NTLMHash(self._target.user, nt_hash=hashed))
-        self._login.accepted()
+        self._login.ended()
 
     def _scheme(self, first: Answer) -> str:
         offered = first.headers.get("www-authenticate", "")
@@ -272,6 +289,8 @@ class Line:
                 f"{self._target.address} took the login without proving that it knows the account"
             )
         if self._target.scheme == "https":
+            if self._target.uses_tickets and context.context_attr & spnego.ContextReq.mutual_auth:
+                self._login.accepted()
             return
         if not context.context_attr & spnego.ContextReq.confidentiality:
             raise IdentityError(
@@ -281,8 +300,7 @@ class Line:
 
     def _refusal(self, answer: Answer) -> AuthError:
         target = self._target
-        if not self._login.is_accepted:
-            self._login.refused()
+        self._login.refused()
         offered = _offered(answer.headers.get("www-authenticate", ""))
         who = target.user or target.client_cert or "the ticket's owner"
         words = [f"{target.address} refused the login of {who} ({target.auth}; offered: {offered})"]

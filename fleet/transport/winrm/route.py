@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from fleet.errors import UnreachableError
 from fleet.transport.winrm.http import take_head
 from fleet.transport.winrm.wire import Wire
+from fleet.transport.wording import shown
 
 # RFC 1928 section 6.
 _REPLIES = {
@@ -20,6 +21,7 @@ _REPLIES = {
     8: "it does not take names",
 }
 _ADDRESS_BYTES = {1: 4, 4: 16}
+MAX_NAME_BYTES = 255
 
 
 def proxy_of(url: str) -> tuple[str, int]:
@@ -35,13 +37,31 @@ def _usual_port(parts: SplitResult) -> int:
 def go_through(wire: Wire, proxy: str, address: str, port: int) -> None:
     """Have the proxy at the other end connect to the host. Raises UnreachableError."""
     named = proxy.rstrip("/")
+    name = encoded_name(address)
     if urlsplit(proxy).scheme.startswith("socks"):
-        _socks(wire, named, address, port)
+        _socks(wire, named, name, port)
     else:
-        _connect(wire, named, address, port)
+        _connect(wire, named, name, port)
+    if wire.is_stale():
+        # The host speaks second: it would be taken for the host's own answer, inside TLS too.
+        raise UnreachableError(
+            f"the proxy {named} ended the connection to {address}, or spoke for the host before it was asked"
+        )
 
 
-def _connect(wire: Wire, named: str, address: str, port: int) -> None:
+def encoded_name(address: str) -> bytes:
+    """A name as it goes over the wire, ASCII. Raises UnreachableError for what none can be."""
+    try:
+        name = address.encode("idna")
+    except UnicodeError:
+        name = b""
+    if not 0 < len(name) <= MAX_NAME_BYTES:
+        raise UnreachableError(f"{shown(address[:300])} is not a name that a host can have")
+    return name
+
+
+def _connect(wire: Wire, named: str, name: bytes, port: int) -> None:
+    address = name.decode("ascii")
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     wire.send(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode("ascii"))
     status, _ = take_head(wire)
@@ -51,14 +71,17 @@ def _connect(wire: Wire, named: str, address: str, port: int) -> None:
         raise UnreachableError(f"the proxy {named} does not connect to {where}: HTTP {status}")
 
 
-def _socks(wire: Wire, named: str, address: str, port: int) -> None:
+def _socks(wire: Wire, named: str, name: bytes, port: int) -> None:
     wire.send(b"\x05\x01\x00")
     if wire.read(2) != b"\x05\x00":
         raise UnreachableError(f"the proxy {named} is no SOCKS5 proxy without a login")
-    name = address.encode("idna")
     wire.send(b"\x05\x01\x00\x03" + bytes([len(name)]) + name + port.to_bytes(2, "big"))
     head = wire.read(4)
     if len(head) < 4 or head[1]:
         why = _REPLIES.get(head[1], "it failed") if len(head) == 4 else "it ended the connection"
-        raise UnreachableError(f"the proxy {named} does not connect to {address} port {port}: {why}")
-    wire.read(_ADDRESS_BYTES[head[3]] + 2 if head[3] in _ADDRESS_BYTES else wire.read(1)[0] + 2)
+        where = name.decode("ascii")
+        raise UnreachableError(f"the proxy {named} does not connect to {where} port {port}: {why}")
+    # Where it connects from is of no use, but it stands before what the host says.
+    length = _ADDRESS_BYTES.get(head[3]) or int.from_bytes(wire.read(1), "big")
+    if len(wire.read(length + 2)) < length + 2:
+        raise UnreachableError(f"the proxy {named} ended the connection in its answer")

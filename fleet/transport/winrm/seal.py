@@ -28,6 +28,11 @@ _TAIL = re.compile(rb"--\s*Encrypted Boundary--(\r\n)?\Z", re.IGNORECASE)
 class Seal(Protocol):
     """Turns a message into what goes over the wire, and back."""
 
+    @property
+    def proves_login(self) -> bool:
+        """Whether only who knows the account can have made an answer that it opens."""
+        ...
+
     def close(self, message: bytes) -> tuple[str, bytes]:
         """The content type and the body."""
         ...
@@ -40,6 +45,8 @@ class Seal(Protocol):
 class NoSeal:
     """Inside TLS: nothing to add."""
 
+    proves_login = False
+
     def close(self, message: bytes) -> tuple[str, bytes]:
         """As it is."""
         return "application/soap+xml;charset=UTF-8", message
@@ -51,6 +58,8 @@ class NoSeal:
 
 class ContextSeal:
     """By the keys that a login left. ``protocol``: SPNEGO or KERBEROS, as the host named it."""
+
+    proves_login = True
 
     def __init__(self, context: ContextProxy, protocol: str) -> None:
         self._context = context

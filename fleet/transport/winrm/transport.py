@@ -47,8 +47,10 @@ class WinrmTransport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._crew.close()
-        self._office.close()
+        try:
+            await self._crew.close()
+        finally:
+            self._office.close()
 
     async def open(self, host: Host, secrets: Secrets, guard: Guard, phases: Phases) -> Session:
         """Resolve, connect, check the certificate, log in, open a PowerShell session. Raises HostError."""

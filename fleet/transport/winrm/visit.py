@@ -60,9 +60,10 @@ class Visit:
         self._rest()
         shell = self._shell
         if shell is not None and shell.may_exist:
-            if self._line.is_good:
+            if self._line.is_good and self._login.may_be_repeated:
                 self._delete(shell, self._line)
-            if shell.may_exist and not self._line.is_good:
+            # A host that took no login yet, or refused one, is given no further one for a shell's sake.
+            if shell.may_exist and not self._line.is_good and self._login.may_be_repeated:
                 self._delete(shell, Line(self._target, self._login, self._shared))
         self._line.wire.close()
 

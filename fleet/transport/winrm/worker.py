@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from fleet.errors import HostError
@@ -32,6 +34,7 @@ class Worker:
         self._shared = Shared()
         self._visits: dict[int, Visit] = {}
         self._threads: dict[int, threading.Thread] = {}
+        self._caches: list[Path] = []
 
     def serve(self) -> None:
         """Until the parent ends; then every visit is cut and its shell deleted."""
@@ -43,6 +46,7 @@ class Worker:
         ends_s = time.monotonic() + _LEAVE_S
         for thread in tuple(self._threads.values()):
             thread.join(max(0.0, ends_s - time.monotonic()))
+        self._remove_tickets()
 
     def _take(self, frame: Frame) -> None:
         if frame.kind is Kind.OPEN:
@@ -65,8 +69,16 @@ class Worker:
         del self._visits[number]
         self._over(number)
 
+    def _remove_tickets(self) -> None:
+        # The parent does so too, unless it was killed.
+        for cache in self._caches:
+            with contextlib.suppress(OSError):
+                cache.unlink(missing_ok=True)
+                cache.parent.rmdir()
+
     def _fetch(self, frame: Frame) -> None:
         errand, password = Errand.unpacked(frame.words[0]), frame.words[1]
+        self._caches.append(Path(errand.into.removeprefix("FILE:")))
 
         def run() -> None:
             fetch(errand, password)
