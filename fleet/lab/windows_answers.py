@@ -50,6 +50,7 @@ _DISPLAY = {
     "arcproxy": "Azure Arc Proxy",
 }
 _ACCOUNTS = {"himds": r"NT SERVICE\himds", "arcproxy": r"NT AUTHORITY\NetworkService"}
+_PROGRAM = r"C:\Program Files\AzureConnectedMachineAgent\azcmagent.exe"
 _STATE_BYTES = 4096
 _MAX_EVENTS = 50
 _NETWORK_START = 2
@@ -162,6 +163,8 @@ def _space(machine: Machine, words: Sequence[str], limit: int) -> Section:
 
 def _azcmagent(machine: Machine, words: Sequence[str], limit: int) -> Section:
     agent = machine.host.agent
+    if agent.is_absent and machine.is_constrained and not machine.is_admin:
+        return Section(code=DENIED, stderr=f"{_PROGRAM}: access denied")
     if agent.is_absent:
         return Section(code=NOT_FOUND, stderr="azcmagent: not found")
     if agent.hangs:

@@ -23,7 +23,7 @@ _MAX_BLOCK_LINES = 100
 _MAX_BLOCK_LINE = 4096
 _STATUS = re.compile(rb"Agent Status[ \t]{0,100}:")
 _HEADERS = (b"", b"Cloud Metadata", b"Dependent Service Status")
-_LABEL = re.compile(r"^\s{0,40}([A-Za-z][A-Za-z ()/]{2,60}?) *:(?: (.*))?$")
+_LABEL = re.compile(r"^\s{0,40}([A-Za-z][\w ()/.-]{2,60}?) *:(?: (.*))?$")
 _LABEL_WORDS = re.compile(rb"\s{0,40}[A-Za-z][\w ()/.-]{1,80}")
 _SERVICE = re.compile(rb" +[^:()]{1,60}\([A-Za-z]{2,40}\) *:")
 _VERSION = re.compile(r"\b(\d{1,3}\.\d{1,5}(?:\.\d{1,8}){0,2}(?:-\d{1,6})?)\b")
@@ -49,6 +49,8 @@ _FIELDS = {
     "usinghttpsproxy": "https_proxy",
     "httpsproxy": "https_proxy",
 }
+# A truth in JSON, in the words of the other facts.
+_YES_NO = {"true": "yes", "false": "no"}
 _STATUS_WORDS = ("connected", "disconnected", "expired")
 _OWN_KEYS = ("agentversion", "lastheartbeat", "resourcename", "tenantid")
 
@@ -57,13 +59,15 @@ _OWN_KEYS = ("agentversion", "lastheartbeat", "resourcename", "tenantid")
 class Shown:
     """An agent state found in a text: ``block`` is the part that tells it, after ``before`` lines, ``rest``
     the text without any such part, the numbers of its lines kept. ``doubt``: why the state does not say
-    whether the agent is connected though it says Connected, "" when it does."""
+    whether the agent is connected though it says Connected, "" when it does. ``esu``: whether the host may
+    have Extended Security Updates, in the agent's own words."""
 
     state: AgentState
     block: bytes
     rest: bytes
     before: int
     doubt: str = ""
+    esu: str = ""
 
 
 def find_show(data: bytes) -> Shown | None:
@@ -209,13 +213,22 @@ def _text_fields(text: str) -> Mapping[str, str]:
 
 def _shown(fields: Mapping[str, str], block: bytes, rest: bytes, before: int) -> Shown:
     state = _state(fields)
-    return Shown(state=state, block=block, rest=rest, before=before, doubt=_doubt(fields, state))
+    return Shown(
+        state=state, block=block, rest=rest, before=before, doubt=_doubt(fields, state), esu=_esu(fields)
+    )
 
 
 def _state(fields: Mapping[str, str]) -> AgentState:
     known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
     heartbeat = parse_instant(known.pop("heartbeat", ""))
     return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)
+
+
+def _esu(fields: Mapping[str, str]) -> str:
+    """Agents from 1.64 on say it; under which name exactly is not documented."""
+    told = (value for name, value in fields.items() if "esu" in name and "eligib" in name)
+    value = next(filter(None, told), "")[:_MAX_VALUE]
+    return _YES_NO.get(value.lower(), value)
 
 
 def _doubt(fields: Mapping[str, str], state: AgentState) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from fleet.parse.documents import Members, read_objects
 from fleet.parse.text import decode, parse_instant, to_number, to_utf8
@@ -80,10 +81,15 @@ def count_crashes(events: Iterable[Event], names: Sequence[str], now: datetime |
     return Crashes(count=len(ends), in_a_day=len(recent), last_at=max(times, default=None))
 
 
-def find_start_error(events: Iterable[Event], names: Sequence[str]) -> str:
-    """The Win32 error of the newest event that says why the service does not run, "" when none does."""
-    about = (event for event in events if _is_about(event, names))
-    return next((error for event in about if (error := _start_error(event))), "")
+def find_start_error(events: Iterable[Event], names: Sequence[str], booted_at: datetime | None) -> str:
+    """The Win32 error of the newest event that says why the service does not run, "" when none does.
+
+    What was before the last boot is over, and so is what was before the service ran again: one that ended
+    unexpectedly had started.
+    """
+    about = (event for event in events if _is_about(event, names) and _is_since(event, booted_at))
+    lately = takewhile(lambda event: event.id not in _ENDED, about)
+    return next((error for event in lately if (error := _start_error(event))), "")
 
 
 def find_faults(events: Iterable[Event]) -> Mapping[str, str]:
@@ -135,6 +141,10 @@ def _event(entry: Members) -> Event | None:
 def _is_about(event: Event, names: Sequence[str]) -> bool:
     known = {name.casefold() for name in names if name}
     return any(value.casefold() in known for value in event.properties)
+
+
+def _is_since(event: Event, booted_at: datetime | None) -> bool:
+    return booted_at is None or (event.at is not None and event.at >= booted_at)
 
 
 def _start_error(event: Event) -> str:

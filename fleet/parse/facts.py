@@ -29,6 +29,12 @@ def agent_facts(agent: AgentState, answers: bool | None, source: str) -> Iterato
             yield Fact(name=f"agent.{name}", value=getattr(agent, name), source=source)
 
 
+def esu_facts(eligibility: str, source: str) -> Iterator[Fact]:
+    """Whether the host may have Extended Security Updates, as the agent says it."""
+    if eligibility:
+        yield Fact(name="esu.eligibility", value=eligibility, source=source)
+
+
 def heartbeat_facts(agent: AgentState, now: datetime | None) -> Iterator[Fact]:
     """How old the last heartbeat is by the host's own clock."""
     if agent.last_heartbeat_at is not None and now is not None:

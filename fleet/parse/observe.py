@@ -16,6 +16,7 @@ from fleet.parse.facts import (
     certificate_facts,
     clock_facts,
     config_facts,
+    esu_facts,
     heartbeat_facts,
     service_facts,
     version_facts,
@@ -57,6 +58,7 @@ def observe_visit(visit: Visit, anchors: Anchors, os: OS | None = None) -> Obser
     answered = answers(calls, agent) if agent.installed else None
     facts = (
         *agent_facts(agent, answered, "agent.show"),
+        *esu_facts(shown.esu if shown else "", "agent.show"),
         *heartbeat_facts(agent, now),
         *clock_facts(visit.clock_offset_s),
         *service_facts(services, SERVICES_ITEM),
@@ -98,6 +100,7 @@ def observe_texts(
             unanswered += [Unanswered(item=path, why=shown.doubt)] if shown.doubt else ()
             found = _by_role((*services_from_show(shown.block), *found))
             facts += agent_facts(agent, True if agent.status else None, path)
+            facts += esu_facts(shown.esu, path)
         elif _is_there(_himds(found)):
             facts.append(Fact(name="agent.installed", value="yes", source=path))
         services = _by_role((*found, *services))
@@ -152,11 +155,10 @@ def _logs(known: Captures, anchors: Anchors) -> tuple[Log, ...]:
 def _agent(known: Captures, shown: agents.Shown | None, around: Surroundings) -> AgentState:
     calls = [known[item] for item in ("agent.version", *SHOW_ITEMS) if item in known]
     state = shown.state if shown else AgentState()
-    # Removing the agent may leave its services behind on Windows, even running.
-    outlives = around.os is OS.WINDOWS
+    leaves_units = around.os is OS.WINDOWS
     return replace(
         state,
-        installed=True if shown else is_installed(calls, _himds(around.managed), outlives=outlives),
+        installed=True if shown else is_installed(calls, around.managed, leaves_units=leaves_units),
         version=state.version or agents.parse_version(good_data(known, "agent.version")),
     )
 

@@ -9,6 +9,8 @@ from fleet.model.observation import AgentState, Service
 from fleet.model.visit import Capture
 from fleet.parse.services import service_state
 
+_CORE = "himds"
+_ALIVE = ("running", "starting")
 _CANNOT_RUN = 126
 _NOT_FOUND = 127
 _BROKEN_OFF = 255
@@ -19,20 +21,20 @@ _MISSING = re.compile(
 _SUDO_MISSING = re.compile(rb"^sudo: azcmagent: command not found", re.MULTILINE)
 
 
-def is_installed(calls: Iterable[Capture], himds: Service | None, *, outlives: bool = False) -> bool | None:
+def is_installed(
+    calls: Iterable[Capture], units: Sequence[Service], *, leaves_units: bool = False
+) -> bool | None:
     """Whether the agent is there. False only when its program was looked for and is not there, and no unit
-    says otherwise; None when nobody could tell. ``outlives``: a unit says nothing beside the program, for it
-    may go on when that was removed."""
+    says otherwise; None when nobody could tell. ``leaves_units``: removing the agent may leave its units
+    behind, so that one that does not run says nothing beside the program."""
     found = {_was_found(capture) for capture in calls}
-    if outlives and True not in found and False in found:
-        return False
-    if himds is not None and service_state(himds) in ("running", "starting"):
+    states = {unit.name: service_state(unit) for unit in units}
+    if True in found or states.get(_CORE) in _ALIVE:
         return True
-    if True in found:
-        return True
+    if False not in found or any(state in _ALIVE for state in states.values()):
+        return None
     # A unit without its program is what a removal leaves behind, or a program that hides: not known which.
-    has_unit = himds is not None and (himds.load_state == "loaded" or service_state(himds) == "failed")
-    return None if has_unit or False not in found else False
+    return False if leaves_units or not any(map(_is_registered, units)) else None
 
 
 def answers(calls: Sequence[Capture], shown: AgentState | None) -> bool | None:
@@ -42,6 +44,10 @@ def answers(calls: Sequence[Capture], shown: AgentState | None) -> bool | None:
     if any(capture.denied for capture in calls) or not any(map(_was_found, calls)):
         return None
     return False
+
+
+def _is_registered(unit: Service) -> bool:
+    return unit.name == _CORE and (unit.load_state == "loaded" or service_state(unit) == "failed")
 
 
 def _was_found(capture: Capture) -> bool | None:

@@ -50,6 +50,8 @@ _DISPLAY_NAMES = {
 }
 
 _MAX_VALUE = 1000
+# ERROR_SUCCESS, ERROR_SERVICE_NEVER_STARTED
+_NO_ERROR = ("0", "1077")
 
 Captures = Mapping[str, Capture]
 
@@ -114,7 +116,7 @@ def _windows(known: Captures, now: datetime | None) -> Surroundings:
             *_space_facts(parse_drives(good_data(known, "host.space"))),
             *_extension_facts(known),
             *_certificate_facts(known),
-            *_service_facts(serviced, parse_events(good_data(known, "events.services")), now),
+            *_service_facts(serviced, parse_events(good_data(known, "events.services")), booted_at, now),
             *_fault_facts(known),
             *_install_facts(known),
         ),
@@ -192,10 +194,15 @@ def _is_on_disk(known: Captures) -> bool | None:
 
 
 def _service_facts(
-    serviced: Sequence[Serviced], events: Sequence[Event], now: datetime | None
+    serviced: Sequence[Serviced], events: Sequence[Event], booted_at: datetime | None, now: datetime | None
 ) -> Iterator[Fact]:
     for each in serviced:
-        for name, value in (*_own_facts(each, now), *_event_facts(each, events, now)):
+        told = (
+            *_own_facts(each, now),
+            *_crash_facts(each, events, now),
+            ("start_error", _start_error(each, events, booted_at)),
+        )
+        for name, value in told:
             if value:
                 source = SERVICES_ITEM if name in _OWN else "events.services"
                 yield Fact(name=f"service.{each.service.name}.{name}", value=value, source=source)
@@ -213,19 +220,25 @@ def _own_facts(each: Serviced, now: datetime | None) -> Iterator[tuple[str, str]
         yield "up_s", _seconds(service.since_at, now)
 
 
-def _event_facts(each: Serviced, events: Sequence[Event], now: datetime | None) -> Iterator[tuple[str, str]]:
-    names = (each.service.unit, each.display_name, *_DISPLAY_NAMES[each.service.name])
-    crashes = count_crashes(events, names, now)
+def _crash_facts(each: Serviced, events: Sequence[Event], now: datetime | None) -> Iterator[tuple[str, str]]:
+    crashes = count_crashes(events, _names(each), now)
     if crashes.count:
         yield "crashes", str(crashes.count)
         yield "crashes_in_a_day", str(crashes.in_a_day)
     if crashes.last_at is not None and now is not None:
         yield "crash_age_s", _seconds(crashes.last_at, now)
-    state = service_state(each.service)
-    # What kept a service that runs now from running is over.
-    if state in ("stopped", "failed", "starting"):
-        error = find_start_error(events, names)
-        yield "start_error", error or (each.service.exit_status if state == "failed" else "")
+
+
+def _start_error(each: Serviced, events: Sequence[Event], booted_at: datetime | None) -> str:
+    """Why it does not run; "" of one that runs, that was stopped in good order, or that nobody started."""
+    state, code = service_state(each.service), each.service.exit_status
+    if state not in ("stopped", "failed", "starting") or code in _NO_ERROR:
+        return ""
+    return find_start_error(events, _names(each), booted_at) or (code if state == "failed" else "")
+
+
+def _names(each: Serviced) -> tuple[str, ...]:
+    return (each.service.unit, each.display_name, *_DISPLAY_NAMES[each.service.name])
 
 
 def _fault_facts(known: Captures) -> Iterator[Fact]:

@@ -184,12 +184,27 @@ def test_a_host_without_an_agent() -> None:
 
 
 def test_services_that_outlived_their_agent() -> None:
-    left = [service(), service("GCArcService"), service("ExtensionService", status=1)]
+    left = [service(name, status=1, exit_code=2) for name in ("himds", "GCArcService", "ExtensionService")]
     result = judged(**{**GONE, "services": left})
     assert set(active(result)) == {"agent-not-installed", "services-left-behind"}
     assert cause_of(result) == "agent-not-installed"
     (line,) = [e for e in active(result)["services-left-behind"].evidence if "leftovers" in e.text]
     assert line.text == "agent.leftovers = himds, GCArcService, ExtensionService"
+
+
+def test_a_program_that_is_not_found_beside_services_that_run_is_not_understood() -> None:
+    for running in (NAMES, ("GCArcService",)):
+        result = judged(**{**GONE, "services": [service(name) for name in running]})
+        assert "agent-not-installed" not in active(result)
+        assert result.verdict.observed is Observed.PARTIAL
+        assert "agent.show (azcmagent: not found)" in result.verdict.message
+
+
+def test_an_old_event_does_not_explain_a_service_that_was_stopped_by_hand() -> None:
+    old = [event(7041, 29 * 86_400, "himds")]
+    by_hand = judged(services=[service(status=1), *map(service, NAMES[1:])], events__services=old)
+    assert cause_of(by_hand) == "service-himds-down"
+    assert "service-himds-logon-failed" not in active(by_hand)
 
 
 def test_why_there_is_no_agent() -> None:

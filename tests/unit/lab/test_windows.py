@@ -112,6 +112,16 @@ async def test_without_an_agent_no_program_is_found_and_its_services_are_unknown
     assert found["agent.certificates"].stderr.endswith(b"Certs: No such file or directory")
 
 
+async def test_a_plain_users_constrained_shell_is_not_believed_that_the_program_is_missing(
+    plan: Plan,
+) -> None:
+    constrained = "agent: {absent: true}\nsystem: {language_mode: ConstrainedLanguage}\n"
+    found = await visit(plan, constrained + "login: {rights: user}\n")
+    assert (found["agent.show"].exit_code, found["agent.show"].denied) == (126, True)
+    found = await visit(plan, constrained)
+    assert found["agent.show"].exit_code == 127
+
+
 async def test_what_an_uninstall_left_is_there(plan: Plan) -> None:
     found = await visit(plan, "agent: {absent: true}\nservices: {himds: running, arcproxy: stopped}\n")
     states = {each["name"]: each["status"] for each in body(found, "services")}

@@ -25,6 +25,10 @@ def call(code: int | None, said: str = "", *, denied: bool = False, cut: bool = 
 GONE = call(127, "sh: 1: azcmagent: not found")
 RUNNING = Service(name="himds", unit="himdsd.service", load_state="loaded", active_state="active")
 STOPPED = Service(name="himds", unit="himdsd.service", load_state="loaded", active_state="inactive")
+STARTING = Service(name="himds", unit="himdsd.service", load_state="loaded", active_state="activating")
+FAILED = Service(name="himds", unit="himds", active_state="failed")
+BESIDE = Service(name="gcad", unit="GCArcService", load_state="loaded", active_state="running")
+STOPPED_BESIDE = Service(name="gcad", unit="GCArcService", load_state="loaded", active_state="stopped")
 FORGOTTEN = Service(name="himds", unit="himdsd.service", load_state="not-found", active_state="inactive")
 
 
@@ -42,13 +46,13 @@ FORGOTTEN = Service(name="himds", unit="himdsd.service", load_state="not-found",
     ],
 )
 def test_a_program_nobody_finds_is_not_there(said: str) -> None:
-    assert is_installed([call(127, said)], None) is False
+    assert is_installed([call(127, said)], ()) is False
 
 
 def test_sudo_says_not_found_in_its_own_way() -> None:
     missing = call(1, "sudo: azcmagent: command not found\n", denied=True)
-    assert is_installed([missing], None) is False
-    assert is_installed([missing, call(0)], None) is True
+    assert is_installed([missing], ()) is False
+    assert is_installed([missing, call(0)], ()) is True
 
 
 @pytest.mark.parametrize(
@@ -64,27 +68,44 @@ def test_sudo_says_not_found_in_its_own_way() -> None:
     ],
 )
 def test_what_tells_nothing_of_the_program(unclear: Capture) -> None:
-    assert is_installed([unclear], None) is None
+    assert is_installed([unclear], ()) is None
     assert answers([unclear], None) is None
 
 
 def test_the_agents_own_trouble_shows_that_it_is_there() -> None:
     for trouble in (call(1, "open /var/opt/azcmagent: no such file or directory"), call(124), call(137)):
-        assert is_installed([trouble], None) is True
+        assert is_installed([trouble], ()) is True
         assert answers([trouble], None) is False
 
 
 @pytest.mark.parametrize(
-    ("himds", "installed"), [(RUNNING, True), (STOPPED, None), (FORGOTTEN, False), (None, False)]
+    ("units", "installed", "on_windows"),
+    [
+        ((RUNNING,), True, True),
+        ((STARTING,), True, True),
+        ((STOPPED,), None, False),
+        ((FAILED,), None, False),
+        ((FORGOTTEN,), False, False),
+        ((), False, False),
+        ((STOPPED, BESIDE), None, None),
+        ((BESIDE,), None, None),
+        ((STOPPED_BESIDE,), False, False),
+    ],
 )
-def test_a_unit_without_its_program(himds: Service | None, installed: bool | None) -> None:
-    assert is_installed([GONE], himds) is installed
+def test_units_without_their_program(
+    units: tuple[Service, ...], installed: bool | None, on_windows: bool | None
+) -> None:
+    """What runs was not removed; what is only registered may be left of it, on Windows."""
+    assert is_installed([GONE], units) is installed
+    assert is_installed([GONE], units, leaves_units=True) is on_windows
     assert answers([GONE], None) is None
 
 
 def test_nobody_asked() -> None:
-    assert is_installed([], None) is None
-    assert is_installed([], RUNNING) is True
+    assert is_installed([], ()) is None
+    for leaves_units in (False, True):
+        assert is_installed([], (STOPPED,), leaves_units=leaves_units) is None
+        assert is_installed([], (RUNNING,), leaves_units=leaves_units) is True
 
 
 def test_an_answer_is_a_status() -> None:

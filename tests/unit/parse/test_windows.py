@@ -11,7 +11,7 @@ from fleet.model.observation import Observation, Service
 from fleet.model.visit import Visit
 from fleet.model.words import OS
 from fleet.packs.load import load_pack
-from fleet.parse.observe import observe_visit
+from fleet.parse.observe import observe_texts, observe_visit
 from fleet.parse.scan import Anchors
 from fleet.parse.services import service_state
 from fleet.parse.windows import parse_services, parse_winhttp
@@ -146,22 +146,37 @@ LOGON_DENIED = [
 ]
 
 
+STOPPED: dict[str, object] = {"status": 1, "exit_code": None}
+
+
 @pytest.mark.parametrize(
     ("events", "more", "error"),
     [
         (LOGON_DENIED, {"status": 1, "exit_code": 1069}, "1385"),
         (LOGON_DENIED[1:], {"status": 1, "exit_code": 1069}, "1069"),
         (LOGON_DENIED, {}, None),
-        ([event(7009, 60, 30000, "himds")], {"status": 1}, "1053"),
-        ([event(7023, 60, "himds", "%%2147943515")], {"status": 1}, "2147943515"),
-        ([event(7000, 9, "himds", "%%5"), event(7000, 5, "himds", "%%1069")], {"status": 1}, "1069"),
-        ([event(7000, 60, "Spooler", "%%1069")], {"status": 1}, None),
-        ([event(7000, 60, "himds", "1069")], {"status": 1}, None),
-        (
-            [event(7000, 60, "Agentendienst", "%%1069")],
-            {"status": 1, "display_name": "Agentendienst"},
-            "1069",
-        ),
+        (LOGON_DENIED, STOPPED, "1385"),
+        (LOGON_DENIED, {"status": 2, "exit_code": None}, "1385"),
+        ([event(7009, 60, 30000, "himds")], STOPPED, "1053"),
+        ([event(7023, 60, "himds", "%%2147943515")], STOPPED, "2147943515"),
+        ([event(7000, 9, "himds", "%%5"), event(7000, 5, "himds", "%%1069")], STOPPED, "1069"),
+        ([event(7000, 60, "Spooler", "%%1069")], STOPPED, None),
+        ([event(7000, 60, "himds", "1069")], STOPPED, None),
+        ([event(7000, 60, "Agentendienst", "%%1069")], STOPPED | {"display_name": "Agentendienst"}, "1069"),
+        # Stopped in good order, or never started: an event tells of another day.
+        (LOGON_DENIED, {"status": 1}, None),
+        (LOGON_DENIED, {"status": 2}, None),
+        (LOGON_DENIED, {"status": 1, "exit_code": 1077}, None),
+        # Before the boot a day ago.
+        ([event(7041, 29 * 86_400, "himds")], STOPPED, None),
+        ([event(7041, 29 * 86_400, "himds")], {"status": 1, "exit_code": 1067}, "1067"),
+        ([event(7041, 86_300, "himds")], STOPPED, "1385"),
+        ([{"id": 7041, "properties": ["himds"]}], STOPPED, None),
+        # It ran since.
+        ([event(7041, 60, "himds"), event(7031, 30, "himds", "1")], STOPPED, None),
+        ([event(7041, 60, "himds"), event(7034, 30, "himds")], {"status": 1, "exit_code": 1067}, "1067"),
+        ([event(7041, 60, "himds"), event(7034, 30, "Spooler")], STOPPED, "1385"),
+        ([event(7041, 20, "himds"), event(7031, 30, "himds", "1")], STOPPED, "1385"),
         ([], {"status": 1, "exit_code": 1067}, "1067"),
         ([], {"status": 1}, None),
     ],
@@ -169,6 +184,14 @@ LOGON_DENIED = [
 def test_why_a_service_does_not_run(events: list[object], more: dict[str, object], error: str | None) -> None:
     told = facts(observe(services=[service(**more)], events__services=events))
     assert told.get("service.himds.start_error") == error
+
+
+def test_without_the_time_of_the_boot_any_event_may_tell() -> None:
+    old = [event(7041, 29 * 86_400, "himds")]
+    told = facts(
+        observe(services=[service(**STOPPED)], events__services=old, host__os=SYSTEM | {"booted_at": None})
+    )
+    assert told["service.himds.start_error"] == "1385"
 
 
 def test_crashes_are_counted_by_the_day() -> None:
@@ -396,6 +419,30 @@ def test_a_licence() -> None:
         assert facts(observe(agent__esu={"license_exists": is_there})).get("esu.license") == said
 
 
+SHOWN = "Agent Version        : 1.64.1\nAgent Status         : Connected\n{}\nResource Name        : w\n"
+
+
+@pytest.mark.parametrize(
+    ("show", "said"),
+    [
+        (SHOW | {"esuEligibility": "Eligible"}, "Eligible"),
+        (SHOW | {"ESU_Eligibility_Status": "Not eligible"}, "Not eligible"),
+        (SHOW | {"isESUEligible": True}, "yes"),
+        (SHOW | {"isESUEligible": False}, "no"),
+        (SHOW | {"esuEligibility": None}, None),
+        (SHOW | {"esuLicense": "Assigned", "eligibility": "x"}, None),
+        (SHOWN.format("ESU Eligibility      : Eligible"), "Eligible"),
+        (SHOWN.format("ESU 2012 Eligibility : No"), "No"),
+        (SHOWN.format("ESU Eligibility      :"), None),
+        (SHOW, None),
+    ],
+)
+def test_whether_security_updates_may_be_had(show: object, said: str | None) -> None:
+    assert facts(observe(agent__show=show)).get("esu.eligibility") == said
+    texts = observe_texts([("show.txt", capture("x", show).data)], ANCHORS)
+    assert facts(texts).get("esu.eligibility") == said
+
+
 @pytest.mark.parametrize(
     ("system", "name", "domain"),
     [
@@ -457,9 +504,15 @@ def test_an_extension_below_a_windows_path() -> None:
 
 def test_a_removal_may_leave_services_behind() -> None:
     gone = dict.fromkeys(("agent.show", "agent.show-text", "agent.version"), (127, b"azcmagent: not found"))
-    told = facts(observe(gone, services=[service(), service("GCArcService", status=1)]))
+    told = facts(observe(gone, services=[service(status=1), service("GCArcService", status=1)]))
     assert told["agent.installed"] == "no"
     assert told["agent.leftovers"] == "himds, GCArcService"
+    told = facts(observe(gone, services=[service(), service("GCArcService", status=1)]))
+    assert told["agent.installed"] == "yes"
+    assert "agent.leftovers" not in told
+    told = facts(observe(gone, services=[service(status=1), service("GCArcService")]))
+    assert "agent.installed" not in told
+    assert "agent.leftovers" not in told
     none = [{"name": name, "exists": False} for name in NAMES]
     told = facts(observe(gone, services=none))
     assert told["agent.installed"] == "no"
