@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
+from fleet.classify.evidence import harmless
 from fleet.classify.rank import rank
 from fleet.collect.framing import Plain
 from fleet.collect.plan import Plan
@@ -24,6 +26,8 @@ from fleet.parse.scan import Anchors
 from fleet.ports import Secrets
 
 MAX_MESSAGE_CHARS = 400
+
+log = logging.getLogger(__name__)
 MAX_SHARED = 256
 """More than these would make looking for them the dearest part of a visit."""
 
@@ -69,6 +73,9 @@ class Digest:
             visit = open_answer(visit, answer, plain, self._plans[host.os], mask)
         if visit.failure is not None:
             visit = replace(visit, failure=_masked(visit.failure, mask))
+        if log.isEnabledFor(logging.DEBUG):
+            for line in _told(visit):
+                log.debug("%s: %s", host.name, line)
         observation = observe_visit(visit, self._anchors, host.os)
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
@@ -90,6 +97,23 @@ class Digest:
         if own <= self._shared:
             return self._masker.mask
         return Masker(self._mask_key, self._shared | own).mask
+
+
+def _told(visit: Visit) -> Iterator[str]:
+    """What a visit did, for who looks into one: phases, what was read with which outcome, what went wrong."""
+    yield "phases: " + ", ".join(f"{one.phase} {one.seconds:.2f} s" for one in visit.timings)
+    for capture in visit.captures:
+        if capture.skipped:
+            yield f"{capture.item}: left out, {capture.skipped}"
+            continue
+        cut = ", cut" if capture.cut else ""
+        said = harmless(capture.stderr.decode("utf-8", "replace")[:MAX_MESSAGE_CHARS])
+        yield (
+            f"{capture.item}: exit code {capture.exit_code}, {len(capture.data)} bytes{cut}, read as "
+            f"{capture.privilege}{f'; it said: {said}' if said else ''}"
+        )
+    if visit.failure is not None:
+        yield f"{visit.failure.reason}: {visit.failure.message}"
 
 
 def _masked(failure: Failure, mask: Callable[[bytes], bytes]) -> Failure:

@@ -50,6 +50,9 @@ _NOT_THERE = b"No such file or directory"
 _MAX_SAID = 200
 _NO_END = "the answer ended before its end mark"
 _RUN_AGAIN = "Run again; if it ends early again, log in by hand and see what ends a long command there."
+_NO_ANSWER = (
+    "Check that the host is up, its address and port are right and no firewall on the way drops the packets."
+)
 _SPARED = "a domain controller, which the inventory does not open to visits; nothing was read"
 _OPEN_TIER0 = "Set `tier0: true` for this host to visit a domain controller."
 # A path on Linux; on Windows one with its drive or the variable that holds it.
@@ -109,8 +112,10 @@ def word_of(active: Sequence[Finding]) -> Word:
     return Word.HEALTHY
 
 
-def usual_action(reason: Reason, os: OS) -> str:
-    """What to do about a host of that family which was not observed for that reason."""
+def usual_action(reason: Reason, os: OS, phase: Phase | None = None) -> str:
+    """What to do about a host of that family which was not observed for that reason, in that phase."""
+    if reason is Reason.DEADLINE and phase is Phase.CONNECT:
+        return _NO_ANSWER
     usual = dict(ACTIONS)[reason]
     return _WINDOWS_ACTIONS.get(reason, usual) if os is OS.WINDOWS else usual
 
@@ -212,7 +217,7 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap], os: OS) -> Verdict:
         reason=reason,
         phase=phase,
         message=message,
-        action=action or usual_action(reason, os),
+        action=action or usual_action(reason, os, phase),
     )
 
 

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from fleet.collect.become import as_text, become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
-    TIER0,
     Form,
     Header,
     Plain,
@@ -49,12 +48,6 @@ _MAX_CHATTER_BYTES = 1 << 18
 _MAX_SHOWN_CHARS = 300
 _TOO_LARGE = "the answer is larger than any the visit can give; reading stopped"
 _MAX_WORDS_CHARS = 4096
-_DOMAIN_CONTROLLER = Failure(
-    reason=Reason.SKIPPED,
-    phase=Phase.EXEC,
-    message="it is a domain controller, and the inventory does not say that it may be visited",
-    action="Set `tier0: true` for it where the login may be used on domain controllers, or leave it out.",
-)
 
 _REASONS: dict[type[HostError], Reason] = {
     UnreachableError: Reason.UNREACHABLE,
@@ -265,8 +258,6 @@ def open_answer(
     masked = tuple(mask_sections(sections, items, mask))
     frames = parse_frames(masked, items)
     # What was not touched is stored as it came: compressing it again would cost more than all the rest.
-    if visit.failure is None and any(capture.skipped == TIER0 for capture in frames.captures):
-        visit = replace(visit, failure=_DOMAIN_CONTROLLER)
     untouched = all(new is old for new, old in zip(masked, sections, strict=True))
     as_it_came = untouched and plain.is_whole
     stored = reheaded(answer.data) if as_it_came else deflate(join_sections(masked, answer.nonce))

@@ -132,7 +132,8 @@ def _headline(total: int, missing: int) -> str:
         return f"Nothing was observed. This run says nothing about any of its {count_hosts(total)}."
     if missing:
         return (
-            f"{total - missing} of {total} hosts were observed. Nothing is known about the other {missing}."
+            f"{total - missing} of {total} hosts were observed. Nobody knows whether the other {missing} are "
+            "well."
         )
     return "The one host was observed." if total == 1 else f"All {total} hosts were observed."
 

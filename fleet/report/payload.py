@@ -8,10 +8,11 @@ from datetime import datetime
 
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
+from fleet.parse.services import service_state
 from fleet.report.csv_files import remedy
 from fleet.report.groups import cause_groups, cause_key, gap_groups
 from fleet.report.telling import told_findings
-from fleet.report.text import clean, service_state
+from fleet.report.text import clean
 
 MAX_EVIDENCE_CHARS = 2_000_000
 # Lines a finding and characters a line, the first that fits; what is left out is in findings.csv.

@@ -11,6 +11,7 @@ from fleet.model.finding import Finding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.words import Observed, State, Word
+from fleet.parse.services import service_state
 from fleet.report.telling import during, place, told_findings
 
 REPLACEMENT = "\ufffd"
@@ -51,13 +52,8 @@ def format_utc(at: datetime | None) -> str:
 
 
 def format_services(services: Sequence[Service]) -> str:
-    """``himds=active; gcad=active``: each role with its active state, else its load state, else unknown."""
+    """``himds=running; gcad=stopped``: each role with the word for its state, the same on every system."""
     return "; ".join(f"{clean(service.name)}={service_state(service)}" for service in services)
-
-
-def service_state(service: Service) -> str:
-    """The one word on a service."""
-    return clean(service.active_state or service.load_state or "unknown")
 
 
 def format_seconds(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ from fleet.collect.plan import Plan, plan_visit
 from fleet.collect.visit import Visitor, open_answer
 from fleet.model.host import Host, Winrm
 from fleet.model.visit import Visit
-from fleet.model.words import OS, Become, CheckMode, Connection, Privilege, Reason
+from fleet.model.words import OS, Become, CheckMode, Connection, Privilege
 from fleet.packs.load import load_pack
 from tests.fakes import FakeClock, FakeSecrets, SayingTransport
 
@@ -67,11 +67,3 @@ async def test_an_answer_in_either_form(form: str) -> None:
     (clock,) = visit.captures
     assert (clock.data, clock.privilege) == (b"1700000000/+0000/UTC", Privilege.ADMIN)
     assert transport.script == PLAN.script
-
-
-async def test_a_domain_controller_is_left_alone_unless_the_inventory_says_so() -> None:
-    frames = b"\nNONCE skip agent.show tier0\n\nNONCE done 1\n"
-    visit, _ = await visited(PLAN, HOST, b"NONCE FLEET1 plain 1700000000\n" + frames)
-    assert visit.failure is not None
-    assert visit.failure.reason is Reason.SKIPPED
-    assert "tier0: true" in visit.failure.action

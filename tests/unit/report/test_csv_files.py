@@ -26,7 +26,7 @@ def test_one_row_for_every_host_with_typed_words(tmp_path: Path) -> None:
     assert len(rows) == 38
     assert rows["db01"]["observed"] == "partial"
     assert rows["db01"]["cause"] == CREATE.cause
-    assert rows["db01"]["services"] == "himds=active; gcad=not-found"
+    assert rows["db01"]["services"] == "himds=running; gcad=absent"
     assert rows["db01"]["started_at"] == "2026-03-04T05:06:07Z"
     assert (rows["gone0"]["verdict"], rows["gone0"]["reason"]) == ("NOT_OBSERVED", "unreachable")
     assert rows["gone0"]["cause"] == "198.51.100.0 port 22: connection refused"

@@ -46,7 +46,7 @@ def test_nothing_is_asked_of_a_network_and_no_host_text_becomes_markup() -> None
 
 def test_the_first_screen_needs_no_script() -> None:
     page = render_html(varied_report()).split('id="hosts"')[0]
-    assert "33 of 38 hosts were observed. Nothing is known about the other 5." in page
+    assert "33 of 38 hosts were observed. Nobody knows whether the other 5 are well." in page
     assert "db[01-04], web[11-13]" in page
     assert page.index("himds is not running") < page.index("Failed to create resource")
     titles = ("<h1", "Can this run be trusted?", "What is wrong", "Not observed, and why")

@@ -59,7 +59,7 @@ def test_render_host_shows_the_newest_in_detail_and_a_line_for_each_older_run() 
     assert shown.startswith("db01  FAILING\n")
     assert "  Remedy: Give the principal" in shown
     assert "    azcmagent.log:120: level=error AZCM0042" in shown
-    assert "  Services: himds=active; gcad=not-found\n" in shown
+    assert "  Services: himds=running; gcad=absent\n" in shown
     assert "  Phases: connect 0.02 s, exec 3.10 s\n" in shown
     assert "info, survived earlier: AZCM0042" in shown
     assert shown.splitlines()[-1].startswith("  2026-03-04T05:06:07Z  HEALTHY")
