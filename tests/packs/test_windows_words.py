@@ -1,4 +1,4 @@
-"""What a Windows host is told names nothing that only Linux has."""
+"""What a host is told names nothing that only the other family has."""
 
 from __future__ import annotations
 
@@ -10,21 +10,35 @@ from fleet.model.pack import Rule
 from fleet.model.words import OS
 from fleet.packs.load import load_pack
 
-RULES = [rule for rule in load_pack().rules if rule.os is not OS.LINUX]
-LINUX_ONLY = re.compile(r"systemctl|sudo|journalctl|systemd|himdsd|chrony|\broot\b|/var/|/opt/")
+RULES = load_pack().rules
+FOREIGN = {
+    OS.WINDOWS: re.compile(r"systemctl|sudo|journalctl|systemd|himdsd|chrony|\broot\b|/var/|/opt/|\bLinux\b"),
+    OS.LINUX: re.compile(
+        r"\b(?:Get|Set|Start|Stop|Restart|Resolve)-[A-Z]|PowerShell|netsh|sc\.exe|gpupdate|elevated|%\w+%|\\"
+        r"|\bMSI\b|Event Viewer|(?i:group policy)|GCArcService|ExtensionService|WinHTTP|HKLM|\bWindows\b"
+    ),
+}
 
 
-def remedies(rule: Rule) -> list[str]:
-    """All that a Windows host may be told to do: the first entry without conditions ends the choice."""
+def texts(rule: Rule, family: OS, part: str) -> list[str]:
+    """All that a host of that family may be told: the first entry without conditions ends the choice."""
     told: list[str] = []
     for variant in rule.instead:
-        if variant.os in (None, OS.WINDOWS):
-            told.append(variant.remediation or rule.remediation)
+        if variant.os in (None, family):
+            told.append(getattr(variant, part) or getattr(rule, part))
             if not variant.where:
                 return told
-    return [*told, rule.remediation]
+    return [*told, getattr(rule, part)]
+
+
+@pytest.mark.parametrize("family", list(OS))
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_no_remedy_is_one_for_the_other_family(rule: Rule, family: OS) -> None:
+    told = texts(rule, family, "remediation") if rule.os in (None, family) else []
+    assert not [text for text in told if FOREIGN[family].search(text)]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_no_remedy_is_one_for_linux(rule: Rule) -> None:
-    assert not [text for text in remedies(rule) if LINUX_ONLY.search(text)]
+def test_no_cause_on_linux_is_one_of_windows(rule: Rule) -> None:
+    told = texts(rule, OS.LINUX, "cause") if rule.os is not OS.WINDOWS else []
+    assert not [text for text in told if FOREIGN[OS.LINUX].search(text)]
