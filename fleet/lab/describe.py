@@ -194,7 +194,7 @@ def parse_description(text: str, path: str) -> HostDescription:
     """The description in a YAML text; ``path`` names it in mistakes. Raises DescriptionError."""
     reader = Reader(path)
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else 0
         raise DescriptionError([Mistake(path=path, line=line, text=exc.problem or "not YAML")]) from exc

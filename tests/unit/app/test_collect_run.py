@@ -167,6 +167,18 @@ async def test_what_a_host_says_of_its_failure_is_masked(pool: ThreadPoolExecuto
     assert "s3cr3t" not in message
 
 
+async def test_the_log_has_a_line_for_each_section_where_that_is_wanted(
+    pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "fleet")
+    texts = {"host.os-release": b'PRETTY_NAME="Debian 12"\n'}
+    made = collection(pool, hosts(1), AnsweringTransport(texts), FakeStore(), FakeSecrets())
+    await made.collect(RunState(selected=1))
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("web0000: phases: ") for line in lines)
+    assert "web0000: host.os-release: exit code 0, 24 bytes, read as user" in lines
+
+
 def test_the_runs_secrets_are_looked_for_everywhere() -> None:
     refs = [SecretRef(scheme="file", target=f"/pw/{at}") for at in range(300)]
     few = tuple(Host(name=f"h{at}", address="a", user="u", password=refs[at]) for at in range(3))
