@@ -83,5 +83,4 @@ def _socks(wire: Wire, named: str, name: bytes, port: int) -> None:
         raise UnreachableError(f"the proxy {named} does not connect to {where} port {port}: {why}")
     # Where it connects from is of no use, but it stands before what the host says.
     length = _ADDRESS_BYTES.get(head[3]) or int.from_bytes(wire.read(1), "big")
-    if len(wire.read(length + 2)) < length + 2:
-        raise UnreachableError(f"the proxy {named} ended the connection in its answer")
+    wire.read(length + 2)

@@ -30,12 +30,17 @@ async def test_one_that_is_never_ready_is_ended(monkeypatch: pytest.MonkeyPatch)
     before, pool = children(), Crew(1)
     with pytest.raises(UnreachableError, match="was not ready"):
         await pool.channel()
+    (started,) = pool._starts
+    assert started._process is not None
+    async with asyncio.timeout(20):
+        await started._process.wait()
     await pool.close()
     assert children() == before
 
 
 async def test_closing_waits_for_none_that_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "_COMMAND", ("-c", MUTE))
+    monkeypatch.setattr(crew, "LEAVE_S", 600)
     before, pool = children(), Crew(1)
     visit = asyncio.create_task(pool.channel())
     await asyncio.sleep(0)
