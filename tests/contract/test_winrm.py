@@ -147,7 +147,7 @@ class TestLogin:
         monkeypatch.setattr("fleet.transport.winrm.office.importlib.util.find_spec", lambda _: None)
         error = await told(transport, estate.host(5985, auth=WinrmAuth.KERBEROS))
         assert isinstance(error, CredentialError)
-        assert "fleet-diagnostics[kerberos]" in error.action
+        assert "[kerberos]" in error.action
 
     async def test_ntlm_without_a_password(self, estate: Estate, transport: WinrmTransport) -> None:
         error = await told(transport, estate.host(5985, auth=WinrmAuth.NTLM, password=None))

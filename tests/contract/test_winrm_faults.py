@@ -60,8 +60,8 @@ TOLD: Mapping[WinrmFault, tuple[type[HostError], str]] = {
     WinrmFault.ENDLESS_OUTPUT: (RemoteError, "larger than any"),
     WinrmFault.ENDLESS_BODY: (UnreachableError, "more than any WinRM envelope"),
 }
-UNPROVEN = (WinrmFault.HANG_AT_CREATE, WinrmFault.BAD_SEAL, WinrmFault.UNSEALED_ANSWER)
-"""No answer shows that the host knows the account: the shell that it may have ends when it has been idle."""
+UNPROVEN = (WinrmFault.BAD_SEAL, WinrmFault.UNSEALED_ANSWER)
+"""Another may answer for the host: the shell that it may have ends when it has been idle."""
 WELL = (
     WinrmFault.NONE,
     WinrmFault.TIMED_OUT_POLLING,

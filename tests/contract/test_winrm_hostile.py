@@ -142,11 +142,24 @@ class TestProof:
         notes = Notebook()
         bodies: list[bytes] = []
         tls = estate.authority.server("127.0.0.1")
-        async with saying([said], bodies, tls) as port:
+        asks = b'HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm="x"\r\nContent-Length: 0\r\n\r\n'
+        async with saying([asks, said], bodies, tls) as port:
             host = estate.host(port, is_https=True, auth=WinrmAuth.BASIC)
             assert isinstance(await trouble(host, guard=notes), RemoteError)
         assert notes.words == ["tried"]
-        assert len(bodies) == 1
+        assert len(bodies) == 2
+
+    async def test_a_host_that_does_not_ask_for_a_basic_login_is_not_told_the_password(
+        self, estate: Estate
+    ) -> None:
+        notes = Notebook()
+        async with estate.serving(is_https=True, auth=(ServerAuth.NEGOTIATE,)) as port:
+            host = estate.host(port, is_https=True, auth=WinrmAuth.BASIC)
+            error = await trouble(host, guard=notes)
+            assert estate.servers[port].counters.auth_attempts == 0
+        assert isinstance(error, AuthError)
+        assert "takes no Basic login, only Negotiate" in str(error)
+        assert notes.words == []
 
     @pytest.mark.parametrize("auth", [WinrmAuth.NEGOTIATE, WinrmAuth.BASIC])
     @pytest.mark.parametrize("is_denied", [False, True])

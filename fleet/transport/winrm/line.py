@@ -36,6 +36,12 @@ _PATH = "/wsman"
 _AGENT = {"User-Agent": "fleet", "Accept-Encoding": "identity"}
 _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 _TOKEN = re.compile(r"(?:Kerberos|Negotiate|NTLM)\s+([A-Za-z0-9+/]+=*)", re.IGNORECASE)
+_SCHEMES = {
+    "basic": ("Basic",),
+    "kerberos": ("Negotiate", "Kerberos"),
+    "negotiate": ("Negotiate", "NTLM"),
+    "ntlm": ("Negotiate", "NTLM"),
+}
 _NO_TOKEN = (SpnegoError, binascii.Error, struct.error, ValueError, LookupError)
 _REFUSED = (
     "Log in by hand with the same account (`Enter-PSSession -ComputerName HOST -Credential USER`) and see "
@@ -78,13 +84,15 @@ class Login:
         self._tell = tell
         self._password: str | None = None
         self._phase: Phase | None = None
+        self._is_let_in = False
         self._is_refused = False
         self.is_accepted = False
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether one more login with the same proof counts nowhere as a wrong one."""
-        return self.is_accepted and not self._is_refused
+        """Whether one more login, to delete the shell, is made: where the host let us in, and neither refused
+        a login since nor answered as another would."""
+        return (self.is_accepted or self._is_let_in) and not self._is_refused
 
     def password(self) -> str:
         """The password, when it may be tried."""
@@ -100,8 +108,13 @@ class Login:
 
     def ended(self) -> None:
         """What the two say to each other to log in is over; that is no proof yet."""
+        self._is_let_in = True
         # To start PowerShell takes an old host longer than any login.
         self.enter(Phase.EXEC)
+
+    def doubted(self) -> None:
+        """It may not be the host that answers: it is given no further login."""
+        self._is_refused = True
 
     def accepted(self) -> None:
         """The host proved that it took it."""
@@ -147,6 +160,10 @@ class Line:
         self._connect()
         auth = self._target.auth
         if auth == "basic":
+            # Unasked, the password would be told to whoever has the port.
+            first = self._asked()
+            self._scheme(first)
+            self._reopen(first)
             proof = f"{self._target.user}:{self._login.password()}"
             self._headers["Authorization"] = "Basic " + base64.b64encode(proof.encode()).decode("ascii")
         elif auth == "certificate":
@@ -165,7 +182,11 @@ class Line:
         if self.received_bytes > self._target.max_bytes:
             raise RemoteError("the host's answer is larger than any the visit can give; reading stopped")
         self._check_status(answer)
-        said = self._seal.open(answer)
+        try:
+            said = self._seal.open(answer)
+        except IdentityError:
+            self._login.doubted()
+            raise
         if not self._login.is_accepted and (self._seal.proves_login or is_wsman(answer.status, said)):
             self._login.accepted()
         self.is_good = not answer.is_last
@@ -211,9 +232,7 @@ class Line:
     # Negotiate, NTLM and Kerberos (RFC 4559), each for one TCP connection.
 
     def _negotiate(self) -> None:
-        first = self._exchange(self._headers, b"")
-        if first.status != 401:
-            raise _http_trouble(self._target, first.status)
+        first = self._asked()
         scheme = self._scheme(first)
         if self._target.uses_tickets:
             with self._shared.tickets.lent(self._target) as credential:
@@ -223,9 +242,23 @@ class Line:
             self._prove(first, scheme, spnego.NTLMHash(self._target.user, nt_hash=hashed))
         self._login.ended()
 
+    def _asked(self) -> Answer:
+        """The host's question for a login."""
+        first = self._exchange(self._headers, b"")
+        if first.status != 401:
+            raise _http_trouble(self._target, first.status)
+        return first
+
+    def _reopen(self, first: Answer) -> None:
+        """Connect anew where it said what it offers and hung up: nothing of the login was sent yet."""
+        if first.is_last or self.wire.is_stale():
+            self._connect()
+
     def _scheme(self, first: Answer) -> str:
         offered = first.headers.get("www-authenticate", "")
-        schemes = ("Negotiate", "Kerberos") if self._target.uses_tickets else ("Negotiate", "NTLM")
+        schemes = _SCHEMES[self._target.auth]
+        if self._target.uses_tickets:
+            schemes = _SCHEMES["kerberos"]
         for scheme in schemes:
             if re.search(rf"\b{scheme}\b", offered, re.IGNORECASE):
                 return scheme
@@ -236,9 +269,7 @@ class Line:
         )
 
     def _prove(self, first: Answer, scheme: str, credential: spnego.KerberosCCache | spnego.NTLMHash) -> None:
-        if first.is_last or self.wire.is_stale():
-            # It said what it offers and hung up: nothing of the login was sent yet.
-            self._connect()
+        self._reopen(first)
         context = self._context(credential)
         answer, token = first, self._step(context, None, first)
         while token is not None:

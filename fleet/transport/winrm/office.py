@@ -19,7 +19,7 @@ from fleet.transport.winrm.crew import Crew
 from fleet.transport.winrm.frames import Errand, Kind
 
 _EXTRA = (
-    "Install the extra: `pip install 'fleet-diagnostics[kerberos]'` (needs libkrb5-dev and a C compiler)."
+    "Install the extra: `pip install '.[kerberos]'` in fleet's folder (needs libkrb5-dev and a C compiler)."
 )
 
 
