@@ -58,6 +58,7 @@ def plain(text: str, folder: str) -> str:
         (r"SHA256:\S+", "KEY"),
         (r"\d+\.\d s\b", "TIME"),
         (r"(?<=expires_in_s = )-?\d+", "SECONDS"),
+        (r"(?<=skew_s = )[\d.]+", "SECONDS"),
         (r"(?<=127\.0\.0\.1 port )\d+", "PORT"),
     ):
         text = re.sub(pattern, word, text)

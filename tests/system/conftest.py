@@ -161,8 +161,9 @@ def make_tree(number: int, tree: Path) -> None:
     (tree / "var/opt/azcmagent").chmod(0o700)
     (logs / "himds.log").write_text(line("info", "Heartbeat sent"))
     (logs / "azcmagent.log").write_text(connect_log(failed=41 <= number <= 44))
-    himds = "inactive" if 45 <= number <= 47 else "active"
-    write_program(programs / "systemctl", systemctl(himds, "loaded" if number < 48 else "not-found"))
+    has_agent = number < 48
+    himds, others = ("inactive" if number >= 45 else "active"), ("active" if has_agent else "inactive")
+    write_program(programs / "systemctl", systemctl(himds, others, "loaded" if has_agent else "not-found"))
     if number == 9:
         for name in BUSYBOX:
             (programs / name).symlink_to("/bin/busybox")
@@ -221,9 +222,9 @@ def azcmagent(failed: bool, number: int) -> str:
         """)
 
 
-def systemctl(himds: str, loaded: str) -> str:
+def systemctl(himds: str, others: str, loaded: str) -> str:
     return textwrap.dedent(f"""\
-        state() {{ [ "$1" = himdsd.service ] && echo {himds} || echo active; }}
+        state() {{ [ "$1" = himdsd.service ] && echo {himds} || echo {others}; }}
         case "$1" in
         is-active) s=$(state "$2"); echo "$s"; [ "$s" = active ] ;;
         show)
