@@ -82,7 +82,9 @@ def collect(lab: Lab, folder: Path, *words: str, shown: Sequence[str] | None = N
 def collect_words(lab: Lab, folder: Path) -> tuple[str, ...]:
     log = ("--log-file", f"{folder}/fleet.log", "-v")
     place = ("--db", database_url(folder), "--out", f"{folder}/out")
-    return ("collect", str(lab.inventory), *place, *log)
+    # Few at once and given time: the machine runs other tests.
+    limits = ("--connect-timeout", "60", "--concurrency", "20", "--winrm-concurrency", "20")
+    return ("collect", str(lab.inventory), *place, *log, *limits)
 
 
 def bodies(database: Path) -> dict[str, bytes]:
