@@ -35,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def start(lab: Lab, folder: Path, url: str, *words: str, busy_ms: int = 10_000) -> Call:
-    limits = ("--connect-timeout", "2", "--host-timeout", "5", "--concurrency", "20")
+    limits = ("--connect-timeout", "4", "--host-timeout", "9", "--concurrency", "20")
     places = ("--db", url, "--out", str(folder / "out"), "--log-file", str(folder / "log"))
     return Call(folder, "collect", str(lab.inventory), *places, *limits, "-v", *words, busy_ms=busy_ms)
 

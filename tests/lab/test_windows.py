@@ -30,7 +30,7 @@ from tests.lab.test_fault_table import DOC, WINDOWS
 _ROW = re.compile(
     r"^\| `([a-z0-9-]+)` \| [^|]+ \| (?:(\w+) during (\w+)|nothing: it is seen) \|$", re.MULTILINE
 )
-CONNECT_S, HOST_S = 4, 8
+CONNECT_S, HOST_S = 6, 12
 
 
 def table() -> Mapping[WinrmFault, Expectation]:
