@@ -43,10 +43,10 @@ CODES = (
     Row("AZCM0017", ("name",), ("letters, digits, hyphens and underscores", "ends with neither")),
     Row(
         "AZCM0018",
-        ("administrator",),
+        ("administrator or root", "administrator rights"),
         ("root", "elevated prompt"),
-        not_on_windows=("root",),
-        not_on_linux=("elevated prompt",),
+        not_on_windows=("administrator or root", "root"),
+        not_on_linux=("administrator rights", "elevated prompt"),
     ),
     Row(
         "AZCM0041",
@@ -97,7 +97,7 @@ DEVICE_CODE = (
     f"Sending the request for a Device Authorization Code: Post {LOGIN}/devicecode?api-version=1.0:  dial tcp"
 )
 # Linux has no group policy that could take the agent's certificate.
-POLICY = (
+POLICY_CAUSE = (
     "Computer Configuration\\Administrative Templates\\System\\User Profiles\\",
     "Delete user profiles older than a specified number of days on system restart",
     "profile",
@@ -105,11 +105,8 @@ POLICY = (
     "certificate store",
     "30 days",
     "renews",
-    "enabled",
-    "targets the machine",
-    "azcmagent disconnect",
-    "azcmagent connect",
 )
+POLICY_REMEDY = ("enabled", "targets the machine", "azcmagent disconnect", "azcmagent connect")
 MESSAGES = (
     (
         DEVICE,
@@ -126,24 +123,9 @@ MESSAGES = (
         f"{DEVICE_CODE} lookup login.windows.net: no such host",
         Row(
             "login-endpoint-dns",
-            (
-                "DNS",
-                "Computer Configuration\\Administrative Templates\\System\\User Profiles\\",
-                "Delete user profiles older than a specified number of days on system restart",
-                "profile",
-                "himds",
-                "certificate store",
-                "30 days",
-                "renews",
-            ),
-            (
-                "enabled",
-                "targets the machine",
-                "azcmagent disconnect",
-                "azcmagent connect",
-                "login.windows.net",
-            ),
-            not_on_linux=POLICY,
+            ("DNS", *POLICY_CAUSE),
+            ("login.windows.net", *POLICY_REMEDY),
+            not_on_linux=(*POLICY_CAUSE, *POLICY_REMEDY),
         ),
     ),
     (

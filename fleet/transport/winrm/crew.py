@@ -197,12 +197,11 @@ class Crew:
             self._workers.append(worker)
             self._starts[worker] = asyncio.create_task(worker.start(), name="start a winrm worker")
         channel = worker.channel()
-        try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(channel.close)
             # Others wait for the same start: a visit that gives up does not stop it.
             await asyncio.shield(self._starts[worker])
-        except BaseException:
-            channel.close()
-            raise
+            undo.pop_all()
         return channel
 
     async def close(self) -> None:

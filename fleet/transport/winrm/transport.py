@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -58,7 +58,8 @@ class WinrmTransport:
         password = secrets.resolve(host.password) if host.password else None
         _refuse_what_lacks(host, password)
         channel = await self._crew.channel()
-        try:
+        with ExitStack() as undo:
+            undo.callback(channel.close)
             tickets = ""
             if uses_tickets(host):
                 tickets = await self._office.tickets(host, password, guard, phases)
@@ -69,9 +70,7 @@ class WinrmTransport:
             target = self._target(host, tuple(addresses), tickets)
             channel.say(Kind.OPEN, target.packed())
             await _log_in(channel, host, password or "", guard, phases)
-        except BaseException:
-            channel.close()
-            raise
+            undo.pop_all()
         return _WinrmSession(channel)
 
     def _target(

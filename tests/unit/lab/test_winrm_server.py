@@ -44,7 +44,6 @@ from tests.unit.lab.winrm_hosts import (
     envelope,
     fault_code,
     running_host,
-    running_site,
     tasks,
     text_of,
     wait_until,
@@ -53,20 +52,8 @@ from tests.unit.lab.winrm_hosts import (
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("winrm")) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
 def http_host(site: Site) -> Iterator[Host]:
     with running_host(site, configurations=("FleetDiagnostics",)) as host:
-        yield host
-
-
-@pytest.fixture(scope="module")
-def https_host(site: Site) -> Iterator[Host]:
-    with running_host(site, is_https=True, auth=EVERYTHING) as host:
         yield host
 
 

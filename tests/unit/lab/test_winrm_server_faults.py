@@ -33,23 +33,9 @@ from tests.unit.lab.winrm_hosts import (
     envelope,
     is_silent,
     running_host,
-    running_site,
     text_of,
     wire_to,
 )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("winrm")) as site:
-        yield site
-
-
-@pytest.fixture(scope="module")
-def https_host(site: Site) -> Iterator[Host]:
-    with running_host(site, is_https=True, auth=EVERYTHING) as host:
-        yield host
-
 
 # --- the faults ---
 
