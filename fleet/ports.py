@@ -134,7 +134,7 @@ class Store(Protocol):
         ...
 
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
-        """One host's results, newest first."""
+        """One host's results, newest first; where none has that name, of one that differs in case only."""
         ...
 
     def close(self) -> None:

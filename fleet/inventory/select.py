@@ -19,7 +19,7 @@ def select(hosts: Sequence[Host], limit: str) -> tuple[Host, ...]:
 
     A limit is a comma list of host names, group names, globs over both, and node sets as the summary
     prints them (``db[01-04]``); ``!`` before a part takes its hosts out again. A limit of exclusions only
-    starts from all hosts.
+    starts from all hosts. Upper and lower case do not differ, as in DNS.
 
     Raises:
         SettingsError: a part matches nothing (all such parts are named), or no host is left.
@@ -30,7 +30,7 @@ def select(hosts: Sequence[Host], limit: str) -> tuple[Host, ...]:
     unmatched: list[str] = []
     parts = split(limit)
     for part in parts:
-        found = index.find(part.removeprefix("!").strip())
+        found = index.find(part.removeprefix("!").strip().lower())
         (excluded if part.startswith("!") else included).update(found)
         if not found:
             unmatched.append(repr(part))
@@ -45,13 +45,13 @@ def select(hosts: Sequence[Host], limit: str) -> tuple[Host, ...]:
 
 
 class _Index:
-    """Host and group names with the places of the hosts they stand for."""
+    """Host and group names, in lower case, with the places of the hosts they stand for."""
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         self._places: dict[str, list[int]] = defaultdict(list)
         for place, host in enumerate(hosts):
             for name in (host.name, *host.groups):
-                self._places[name].append(place)
+                self._places[name.lower()].append(place)
 
     def find(self, part: str) -> set[int]:
         names = self._by_nodeset(part)

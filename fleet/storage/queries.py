@@ -125,6 +125,14 @@ def select_run_ids(connection: Connection, start: str) -> list[str]:
     return list(exact or connection.execute(select(key).where(begins).order_by(key).limit(3)).scalars().all())
 
 
+def select_host_name(connection: Connection, name: str) -> str:
+    """The host's name as it is stored: ``name`` itself, else one that differs from it in case only."""
+    column = tables.hosts.c.name
+    alike = select(column).where(func.lower(column) == clean_text(name).lower()).order_by(column)
+    found = connection.execute(alike).scalars().all()
+    return name if name in found or not found else found[0]
+
+
 def count_verdicts(connection: Connection, run_ids: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """The run's id, the verdict and the number of its hosts, for those of these runs that have any."""
     table = tables.visits

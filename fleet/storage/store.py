@@ -125,10 +125,11 @@ class SqlStore:
 
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
         """One host's results, newest run first."""
-        named = tables.visits.join(tables.hosts)
-        mine = _newest_runs().select_from(tables.runs.join(named)).where(tables.hosts.c.name == host)
-        visits = select(tables.visits.c.id).select_from(named).where(tables.hosts.c.name == host)
         with self._database.reading() as connection:
+            name = queries.select_host_name(connection, host)
+            named = tables.visits.join(tables.hosts)
+            mine = _newest_runs().select_from(tables.runs.join(named)).where(tables.hosts.c.name == name)
+            visits = select(tables.visits.c.id).select_from(named).where(tables.hosts.c.name == name)
             runs = {row["id"]: run_from_row(row) for row in queries.read_rows(connection, mine.limit(limit))}
             found = queries.select_results(connection, visits.where(tables.visits.c.run_id.in_(runs)))
             results = {run_id: result_from_rows(rows) for run_id, rows in found}

@@ -227,7 +227,16 @@ def test_history_is_one_host_newest_first(store: SqlStore) -> None:
         ("run-2", a_result(HOSTS[0], "run-2")),
         ("run-1", a_result(HOSTS[0], "run-1")),
     ]
-    assert store.history("nobody", 2) == ()
+    assert store.history("nobody", 2) == store.history("nob\0dy", 2) == ()
+    assert store.history("WEB2", 2) == found
+
+
+def test_history_is_of_the_very_name_first(store: SqlStore) -> None:
+    alike = [replace(HOSTS[0], name=name) for name in ("WEB2", "web2")]
+    store.begin(a_run(), alike)
+    for host in alike:
+        (found,) = store.history(host.name, 2)
+        assert found[1].host.name == host.name
 
 
 def test_what_never_began_is_refused_and_nothing_of_the_batch_stays(store: SqlStore) -> None:

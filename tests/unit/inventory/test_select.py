@@ -52,6 +52,13 @@ def test_exact_names() -> None:
     assert [host.name for host in select(HOSTS, "db0[!1-3],alone")] == ["db04", "alone"]
 
 
+def test_upper_and_lower_case_do_not_differ() -> None:
+    hosts = (Host(name="WIN01", address="a", groups=("Prod",)), Host(name="win02", address="a"))
+    for limit in ("win01", "Win*1", "PROD", "win0[1]", "WIN[01-02],!win02", "w[!A-H]n01"):
+        assert [host.name for host in select(hosts, limit)] == ["WIN01"], limit
+    assert select(hosts, "WIN[01-02]") == hosts
+
+
 def test_what_the_summary_prints_selects_the_same() -> None:
     assert select(HOSTS, fold(host.name for host in HOSTS)) == HOSTS
 
