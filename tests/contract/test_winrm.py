@@ -144,7 +144,7 @@ class TestLogin:
     async def test_kerberos_without_its_extra(
         self, estate: Estate, transport: WinrmTransport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fleet.transport.winrm.office.importlib.util.find_spec", lambda _: None)
+        monkeypatch.setattr("fleet.transport.winrm.ticket_cache.importlib.util.find_spec", lambda _: None)
         error = await told(transport, estate.host(5985, auth=WinrmAuth.KERBEROS))
         assert isinstance(error, CredentialError)
         assert "[kerberos]" in error.action

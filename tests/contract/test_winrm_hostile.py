@@ -198,6 +198,14 @@ class TestProof:
         assert "agreed to no sealing" in str(error)
         assert bodies == [b"", b"", b""]
 
+    async def test_a_token_that_is_no_base64_is_the_hosts_trouble(self, estate: Estate) -> None:
+        bodies: list[bytes] = []
+        cut = answer(401, "", "WWW-Authenticate: Negotiate AAAAA")
+        async with saying([OFFER, cut], bodies) as port:
+            error = await trouble(estate.host(port, auth=WinrmAuth.NTLM))
+        assert isinstance(error, UnreachableError)
+        assert "does not speak ntlm" in str(error)
+
     async def test_a_host_that_is_content_too_early_is_told_nothing(self, estate: Estate) -> None:
         bodies: list[bytes] = []
         tls = estate.authority.server("127.0.0.1")

@@ -17,7 +17,7 @@ class Kind(StrEnum):
     """What a frame says; the order is that of a visit."""
 
     READY = "ready"  # worker: it has loaded what it needs
-    TICKETS = "tickets"  # get Kerberos tickets (Errand)
+    TICKETS = "tickets"  # get Kerberos tickets (TicketRequest)
     GOT = "got"  # worker: the tickets are there
     OPEN = "open"  # open a session (Target)
     PHASE = "phase"  # worker: a phase begins
@@ -109,7 +109,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class TicketRequest:
     """Kerberos tickets to get for ``principal``, by ``keytab`` or (None) a password, into a cache."""
 
     principal: str
@@ -121,6 +121,6 @@ class Errand:
         return json.dumps(asdict(self))
 
     @staticmethod
-    def unpacked(text: str) -> Errand:
+    def unpacked(text: str) -> TicketRequest:
         """What :meth:`packed` packed."""
-        return Errand(**json.loads(text))
+        return TicketRequest(**json.loads(text))

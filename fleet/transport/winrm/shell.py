@@ -1,4 +1,4 @@
-"""One PSRP runspace pool with one pipeline in it, by pypsrp, over a line of our own."""
+"""From a script to what it puts out: a PSRP pool with one pipeline, by pypsrp over our own connection."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pypsrp.serializer import Serializer
 from pypsrp.wsman import SelectorSet, WSMan
 
 from fleet.errors import RemoteError
+from fleet.transport.winrm.connection import HttpConnection
 from fleet.transport.winrm.frames import Target
-from fleet.transport.winrm.line import Line
 from fleet.transport.winrm.trouble import TIMED_OUT, talking
 
 IDLE_S = 180
@@ -39,25 +39,25 @@ def _escaped(value: str) -> str | None:
 class _Carrier:
     """Stands where pypsrp has its HTTP client: no redirects, no retries, no proxies of the environment."""
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self.endpoint = line.endpoint
+    def __init__(self, connection: HttpConnection) -> None:
+        self.connection = connection
+        self.endpoint = connection.endpoint
 
     def send(self, message: bytes, **_: object) -> bytes:
         """One message, once, whatever patience pypsrp would have."""
-        return self.line.post(message)
+        return self.connection.post(message)
 
     def close(self) -> None:
-        """The line is closed by who opened it."""
+        """The connection is closed by who opened it."""
 
 
 class Shell:
     """A runspace pool on the host. ``may_exist``: the host may have it and has not been seen to delete it."""
 
-    def __init__(self, line: Line, target: Target) -> None:
+    def __init__(self, connection: HttpConnection, target: Target) -> None:
         self.may_exist = False
         self._target = target
-        self._carrier = _Carrier(line)
+        self._carrier = _Carrier(connection)
         # What it would connect with is replaced before it does.
         self._wsman = WSMan(target.address)
         self._wsman.transport = self._carrier  # type: ignore[assignment]
@@ -108,9 +108,9 @@ class Shell:
             if errors:
                 put_error("".join(f"{_words(error)}\n" for error in errors))
 
-    def delete(self, line: Line) -> None:
+    def delete(self, connection: HttpConnection) -> None:
         """Have the host end it and all that runs in it."""
-        self._carrier.line = line
+        self._carrier.connection = connection
         selectors = SelectorSet()
         selectors.add_option("ShellId", self._pool.id)
         with talking(self._target):

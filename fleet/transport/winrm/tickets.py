@@ -12,7 +12,7 @@ import spnego
 from spnego.exceptions import SpnegoError
 
 from fleet.errors import AuthError, CredentialError, HostError, UnreachableError
-from fleet.transport.winrm.frames import Errand, Target
+from fleet.transport.winrm.frames import Target, TicketRequest
 from fleet.transport.wording import shown
 
 # ERROR_TABLE_BASE_krb5 of MIT's krb5.h; up to 127 the numbers behind it are RFC 4120's (section 7.5.9).
@@ -87,24 +87,24 @@ def _granting_tickets(source: str) -> tuple[bytes, tuple[bytes, ...]]:
         ) from error
 
 
-def fetch(errand: Errand, password: str) -> None:
+def fetch(request: TicketRequest, password: str) -> None:
     """Get a ticket-granting ticket into a file. Raises AuthError when the domain refused, else HostError."""
     import krb5
 
     context = krb5.init_context()
     try:
-        principal = krb5.parse_name_flags(context, errand.principal.encode())
+        principal = krb5.parse_name_flags(context, request.principal.encode())
         options = krb5.get_init_creds_opt_alloc(context)
-        if errand.keytab is not None:
-            keytab = krb5.kt_resolve(context, errand.keytab.encode())
+        if request.keytab is not None:
+            keytab = krb5.kt_resolve(context, request.keytab.encode())
             ticket = krb5.get_init_creds_keytab(context, principal, options, keytab=keytab)
         else:
             ticket = krb5.get_init_creds_password(context, principal, options, password=password.encode())
-        cache = krb5.cc_resolve(context, errand.into.encode())
+        cache = krb5.cc_resolve(context, request.into.encode())
         krb5.cc_initialize(context, cache, principal)
         krb5.cc_store_cred(context, cache, ticket)
     except krb5.Krb5Error as error:
-        what = f"no Kerberos ticket for {errand.principal}"
+        what = f"no Kerberos ticket for {request.principal}"
         raise _trouble(error.err_code, str(error), what) from error
 
 

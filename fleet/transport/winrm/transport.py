@@ -1,4 +1,4 @@
-"""Opens WinRM sessions: the parent's side, which resolves names, holds secrets and keeps accounts safe."""
+"""From a host to a WinRM session: the parent, which resolves names, holds secrets and keeps accounts safe."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fleet.model.host import Host
 from fleet.model.words import Phase, Scheme, WinrmAuth
 from fleet.ports import Guard, Permit, Phases, Secrets, Session
 from fleet.transport.resolve import Resolver
-from fleet.transport.winrm.crew import Channel, Crew
 from fleet.transport.winrm.frames import Frame, Kind, Target
-from fleet.transport.winrm.office import TicketOffice
 from fleet.transport.winrm.route import proxy_of
+from fleet.transport.winrm.ticket_cache import TicketCaches
+from fleet.transport.winrm.workers import Channel, WorkerPool
 
 WORKERS = 2
 LOOKUPS_PER_VISIT = 4
@@ -38,8 +38,8 @@ class WinrmTransport:
         self._connect_s = connect_s
         self._max_answer_bytes = max_answer_bytes
         self._resolver = Resolver(LOOKUPS_PER_VISIT * concurrency)
-        self._crew = Crew(min(WORKERS, concurrency))
-        self._office = TicketOffice(self._crew)
+        self._pool = WorkerPool(min(WORKERS, concurrency))
+        self._caches = TicketCaches(self._pool)
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,21 +48,21 @@ class WinrmTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._crew.close()
+            await self._pool.close()
         finally:
-            self._office.close()
+            self._caches.close()
 
     async def open(self, host: Host, secrets: Secrets, guard: Guard, phases: Phases) -> Session:
         """Resolve, connect, check the certificate, log in, open a PowerShell session. Raises HostError."""
         _refuse_what_is_unsafe(host)
         password = secrets.resolve(host.password) if host.password else None
         _refuse_what_lacks(host, password)
-        channel = await self._crew.channel()
+        channel = await self._pool.channel()
         with ExitStack() as undo:
             undo.callback(channel.close)
             tickets = ""
             if uses_tickets(host):
-                tickets = await self._office.tickets(host, password, guard, phases)
+                tickets = await self._caches.cache_of(host, password, guard, phases)
             phases.enter(Phase.RESOLVE)
             to = proxy_of(host.winrm.proxy) if host.winrm.proxy else (host.address, host.port)
             addresses = await self._resolver.resolve(*to)

@@ -1,4 +1,4 @@
-"""One visit in a worker: a thread that talks to the host, and what others may tell it meanwhile."""
+"""From a target and a script to frames of output: one visit in a thread of a worker, which others may end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from fleet.errors import HostError
+from fleet.transport.winrm.auth import Login
+from fleet.transport.winrm.connection import HttpConnection, Shared
 from fleet.transport.winrm.frames import Frame, Kind, Target
-from fleet.transport.winrm.line import Line, Login, Shared
 from fleet.transport.winrm.shell import Shell
 from fleet.transport.winrm.trouble import on_the_wire
 from fleet.transport.winrm.wire import CutError
@@ -32,7 +33,7 @@ class Visit:
         self._lock = threading.Lock()
         self._is_talking = True
         self._login = Login(self._ask, self._tell)
-        self._line = Line(target, self._login, shared)
+        self._connection = HttpConnection(target, self._login, shared)
         self._shell: Shell | None = None
 
     def hear(self, frame: Frame) -> None:
@@ -41,13 +42,13 @@ class Visit:
         if frame.kind is Kind.CLOSE:
             with self._lock:
                 if self._is_talking:
-                    self._line.wire.cut()
+                    self._connection.wire.cut()
 
     def run(self) -> None:
         """The visit up to the end of its script. Raises HostError, or CutError when nobody waits for it."""
         with on_the_wire(self._target):
-            self._line.open()
-            self._shell = Shell(self._line, self._target)
+            self._connection.open()
+            self._shell = Shell(self._connection, self._target)
             self._shell.open()
             self._tell(Kind.OPENED)
             order = self._wait()
@@ -60,22 +61,22 @@ class Visit:
         self._rest()
         shell = self._shell
         if shell is not None and shell.may_exist:
-            if self._line.is_good and self._login.may_be_repeated:
-                self._delete(shell, self._line)
+            if self._connection.is_good and self._login.may_be_repeated:
+                self._delete(shell, self._connection)
             # A host that took no login yet, or refused one, is given no further one for a shell's sake.
-            if shell.may_exist and not self._line.is_good and self._login.may_be_repeated:
-                self._delete(shell, Line(self._target, self._login, self._shared))
-        self._line.wire.close()
+            if shell.may_exist and not self._connection.is_good and self._login.may_be_repeated:
+                self._delete(shell, HttpConnection(self._target, self._login, self._shared))
+        self._connection.wire.close()
 
-    def _delete(self, shell: Shell, line: Line) -> None:
-        line.patience_s = None
-        line.wire.allow(CLEAN_UP_S)
+    def _delete(self, shell: Shell, connection: HttpConnection) -> None:
+        connection.patience_s = None
+        connection.wire.allow(CLEAN_UP_S)
         # What the visit found out stands; a shell that is left ends by itself when it has been idle.
         with contextlib.suppress(HostError, CutError), on_the_wire(self._target):
-            if not line.is_good:
-                line.open()
-            shell.delete(line)
-        line.wire.close()
+            if not connection.is_good:
+                connection.open()
+            shell.delete(connection)
+        connection.wire.close()
 
     def _ask(self) -> str:
         self._tell(Kind.ASK)

@@ -1,4 +1,4 @@
-"""One TCP connection of a worker: every wait on it ends at a deadline, and at once when it is cut."""
+"""From addresses to one TCP connection, where every wait ends at a deadline and at once when it is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker process: reads frames from its parent, makes each visit in a thread, and ends with its parent."""
+"""From frames of the parent to visits, one a thread, and back: a process that ends with its parent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fleet.errors import HostError
-from fleet.transport.winrm.frames import Errand, Frame, Kind, Target, take_frame
-from fleet.transport.winrm.line import Shared
+from fleet.transport.winrm.connection import Shared
+from fleet.transport.winrm.frames import Frame, Kind, Target, TicketRequest, take_frame
 from fleet.transport.winrm.tickets import fetch
 from fleet.transport.winrm.visit import CLEAN_UP_S, Visit
 from fleet.transport.winrm.wire import CutError
@@ -77,11 +77,11 @@ class Worker:
                 cache.parent.rmdir()
 
     def _fetch(self, frame: Frame) -> None:
-        errand, password = Errand.unpacked(frame.words[0]), frame.words[1]
-        self._caches.append(Path(errand.into.removeprefix("FILE:")))
+        request, password = TicketRequest.unpacked(frame.words[0]), frame.words[1]
+        self._caches.append(Path(request.into.removeprefix("FILE:")))
 
         def run() -> None:
-            fetch(errand, password)
+            fetch(request, password)
             self._post(Frame(Kind.GOT, frame.visit))
 
         self._supervise(frame.visit, run)

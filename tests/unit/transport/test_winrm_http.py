@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from fleet.errors import IdentityError, UnreachableError
+from fleet.transport.winrm.auth import offered, skew
 from fleet.transport.winrm.http import MAX_BODY_BYTES, Answer, take_answer
-from fleet.transport.winrm.line import _offered, _skew
-from fleet.transport.winrm.office import principal_of
 from fleet.transport.winrm.seal import SPNEGO, ContextSeal
+from fleet.transport.winrm.ticket_cache import principal_of
 from fleet.transport.winrm.wire import CutError, Wire
 
 
@@ -152,12 +152,12 @@ def test_a_spoilt_seal_is_not_believed(old: bytes, new: bytes) -> None:
     ],
 )
 def test_what_a_host_offers(header: str, names: str) -> None:
-    assert _offered(header) == names
+    assert offered(header) == names
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Nov 2026 99:99:99 GMT"])
 def test_a_date_that_is_none(date: str) -> None:
-    assert _skew(Answer(401, {"date": date} if date else {}, b"")) == ""
+    assert skew(Answer(401, {"date": date} if date else {}, b"")) == ""
 
 
 @pytest.mark.parametrize(

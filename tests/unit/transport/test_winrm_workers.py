@@ -10,10 +10,10 @@ import pytest
 from spnego.exceptions import SpnegoError
 
 from fleet.errors import AuthError, CredentialError, UnreachableError
-from fleet.transport.winrm import WinrmTransport, crew, worker
-from fleet.transport.winrm.crew import Crew
-from fleet.transport.winrm.frames import Errand, Frame, Kind, Target
+from fleet.transport.winrm import WinrmTransport, worker, workers
+from fleet.transport.winrm.frames import Frame, Kind, Target, TicketRequest
 from fleet.transport.winrm.tickets import ticket_trouble
+from fleet.transport.winrm.workers import WorkerPool
 
 MUTE = "import time; time.sleep(600)"
 READY = "import sys, time; sys.stdout.buffer.write({!r}); sys.stdout.flush(); time.sleep(600)"
@@ -25,9 +25,9 @@ def children() -> set[int]:
 
 
 async def test_one_that_is_never_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_COMMAND", ("-c", MUTE))
-    monkeypatch.setattr(crew, "START_S", 0.01)
-    before, pool = children(), Crew(1)
+    monkeypatch.setattr(workers, "_COMMAND", ("-c", MUTE))
+    monkeypatch.setattr(workers, "START_S", 0.01)
+    before, pool = children(), WorkerPool(1)
     with pytest.raises(UnreachableError, match="was not ready"):
         await pool.channel()
     (started,) = pool._starts
@@ -39,9 +39,9 @@ async def test_one_that_is_never_ready_is_ended(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_closing_waits_for_none_that_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_COMMAND", ("-c", MUTE))
-    monkeypatch.setattr(crew, "LEAVE_S", 600)
-    before, pool = children(), Crew(1)
+    monkeypatch.setattr(workers, "_COMMAND", ("-c", MUTE))
+    monkeypatch.setattr(workers, "LEAVE_S", 600)
+    before, pool = children(), WorkerPool(1)
     visit = asyncio.create_task(pool.channel())
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
@@ -52,9 +52,9 @@ async def test_closing_waits_for_none_that_is_not_ready(monkeypatch: pytest.Monk
 
 
 async def test_one_that_does_not_leave_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "_COMMAND", ("-c", READY.format(Frame(Kind.READY, 0).packed())))
-    monkeypatch.setattr(crew, "LEAVE_S", 0.01)
-    before, pool = children(), Crew(1)
+    monkeypatch.setattr(workers, "_COMMAND", ("-c", READY.format(Frame(Kind.READY, 0).packed())))
+    monkeypatch.setattr(workers, "LEAVE_S", 0.01)
+    before, pool = children(), WorkerPool(1)
     await pool.channel()
     async with asyncio.timeout(20):
         await pool.close()
@@ -65,12 +65,12 @@ async def test_tickets_are_removed_when_the_workers_do_not_end_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     transport = WinrmTransport(connect_s=1, concurrency=1)
-    folder = Path(transport._office._new_cache().removeprefix("FILE:")).parent
+    folder = Path(transport._caches._new_cache().removeprefix("FILE:")).parent
 
     async def fail() -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr(transport._crew, "close", fail)
+    monkeypatch.setattr(transport._pool, "close", fail)
     with pytest.raises(BrokenPipeError):
         async with transport:
             pass
@@ -82,9 +82,9 @@ def test_a_worker_whose_parent_is_gone_removes_its_tickets(
 ) -> None:
     cache = tmp_path / "tickets" / "0"
     cache.parent.mkdir()
-    monkeypatch.setattr(worker, "fetch", lambda errand, _: cache.write_text(errand.into))
-    errand = Errand(principal="ops", keytab=None, into=f"FILE:{cache}")
-    source = io.BytesIO(Frame(Kind.TICKETS, 1, (errand.packed(), "secret")).packed())
+    monkeypatch.setattr(worker, "fetch", lambda request, _: cache.write_text(request.into))
+    request = TicketRequest(principal="ops", keytab=None, into=f"FILE:{cache}")
+    source = io.BytesIO(Frame(Kind.TICKETS, 1, (request.packed(), "secret")).packed())
     sink = io.BytesIO()
     worker.Worker(source, sink).serve()
     assert b'"got"' in sink.getvalue()

@@ -1,4 +1,4 @@
-"""The parent's end of the worker processes: who works, and what each visit hears from its worker."""
+"""From visits to worker processes, and from the frames that these send to what each visit hears."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Channel:
     """One visit's way to its worker and back. What the worker says goes to ``listener``, or to :meth:`hear`
     while there is none."""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: WorkerProcess, number: int) -> None:
         self.listener: Callable[[Frame | Exception], None] | None = None
         self._worker = worker
         self._number = number
@@ -71,7 +71,7 @@ def _trouble(words: tuple[str, ...]) -> HostError:
     return trouble
 
 
-class Worker:
+class WorkerProcess:
     """One worker process; use after :meth:`start`."""
 
     def __init__(self) -> None:
@@ -180,20 +180,20 @@ class Worker:
             channel.take(frame)
 
 
-class Crew:
+class WorkerPool:
     """A few workers, started when first needed and replaced when they died."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._workers: list[Worker] = []
-        self._starts: dict[Worker, asyncio.Task[None]] = {}
+        self._workers: list[WorkerProcess] = []
+        self._starts: dict[WorkerProcess, asyncio.Task[None]] = {}
 
     async def channel(self) -> Channel:
         """A way to the worker that has least to do."""
         self._workers = [worker for worker in self._workers if worker.is_alive]
         worker = min(self._workers, key=lambda each: each.load, default=None)
         if worker is None or (worker.load and len(self._workers) < self._size):
-            worker = Worker()
+            worker = WorkerProcess()
             self._workers.append(worker)
             self._starts[worker] = asyncio.create_task(worker.start(), name="start a winrm worker")
         channel = worker.channel()

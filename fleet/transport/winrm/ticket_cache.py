@@ -1,4 +1,4 @@
-"""Where the parent gets Kerberos tickets: once for each account of a run, before its first host."""
+"""From an account to a cache with its Kerberos tickets, filled once a run before the account's first host."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fleet.errors import AuthError, CredentialError, HostError
 from fleet.model.host import Host
 from fleet.model.words import Phase
 from fleet.ports import Guard, Permit, Phases
-from fleet.transport.winrm.crew import Crew
-from fleet.transport.winrm.frames import Errand, Kind
+from fleet.transport.winrm.frames import Kind, TicketRequest
+from fleet.transport.winrm.workers import WorkerPool
 
 _EXTRA = (
     "Install the extra: `pip install '.[kerberos]'` in fleet's folder (needs libkrb5-dev and a C compiler)."
@@ -24,20 +24,20 @@ _EXTRA = (
 
 
 @dataclass(slots=True)
-class _Desk:
-    """One account's: its tickets, or why there are none."""
+class _Account:
+    """The name of its cache, or why there is none."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    tickets: str = ""
+    cache: str = ""
     trouble: HostError | None = None
 
 
-class TicketOffice:
+class TicketCaches:
     """Hands out the names of ticket caches; the files lie in a folder of the run's own."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-        self._desks: dict[bytes, _Desk] = {}
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._accounts: dict[bytes, _Account] = {}
         self._folder: Path | None = None
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class TicketOffice:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def tickets(self, host: Host, password: str | None, guard: Guard, phases: Phases) -> str:
+    async def cache_of(self, host: Host, password: str | None, guard: Guard, phases: Phases) -> str:
         """The cache for a host's account, "" for the operator's own. Raises HostError.
 
         A password is tried once for all hosts, under the guard of passwords.
@@ -64,35 +64,35 @@ class TicketOffice:
 
     async def _served(self, host: Host, keytab: str | None, password: str, permit: Permit | None) -> str:
         name = "\0".join((host.user, keytab or "", password))
-        desk = self._desks.setdefault(hashlib.sha256(name.encode()).digest(), _Desk())
-        async with desk.lock:
-            if not desk.tickets and desk.trouble is None:
-                await self._fetch(desk, host, keytab, password)
-        if desk.trouble is not None:
-            if permit is not None and isinstance(desk.trouble, AuthError):
+        account = self._accounts.setdefault(hashlib.sha256(name.encode()).digest(), _Account())
+        async with account.lock:
+            if not account.cache and account.trouble is None:
+                await self._fetch(account, host, keytab, password)
+        if account.trouble is not None:
+            if permit is not None and isinstance(account.trouble, AuthError):
                 permit.refused()
             # Another one each time: a raised error carries the trace of where it was raised.
-            raise type(desk.trouble)(str(desk.trouble), action=desk.trouble.action)
+            raise type(account.trouble)(str(account.trouble), action=account.trouble.action)
         if permit is not None:
             permit.accepted()
-        return desk.tickets
+        return account.cache
 
-    async def _fetch(self, desk: _Desk, host: Host, keytab: str | None, password: str) -> None:
-        errand = Errand(principal=principal_of(host.user), keytab=keytab, into=self._new_cache())
-        channel = await self._crew.channel()
+    async def _fetch(self, account: _Account, host: Host, keytab: str | None, password: str) -> None:
+        request = TicketRequest(principal=principal_of(host.user), keytab=keytab, into=self._new_cache())
+        channel = await self._pool.channel()
         try:
-            channel.say(Kind.TICKETS, errand.packed(), password)
+            channel.say(Kind.TICKETS, request.packed(), password)
             await channel.hear()
         except (AuthError, CredentialError) as error:
             # Final for this run; a controller that was not reached may be for the next host.
-            desk.trouble = error
+            account.trouble = error
         else:
-            desk.tickets = errand.into
+            account.cache = request.into
 
     def _new_cache(self) -> str:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="fleet-tickets-"))
-        return f"FILE:{self._folder / str(len(list(self._folder.iterdir())))}-{len(self._desks)}"
+        return f"FILE:{self._folder / str(len(list(self._folder.iterdir())))}-{len(self._accounts)}"
 
 
 def principal_of(user: str) -> str:
