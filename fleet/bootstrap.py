@@ -23,7 +23,9 @@ from fleet.collect.deadlines import Limits
 from fleet.collect.guard import PasswordGuard
 from fleet.collect.plan import Plan, plan_visit
 from fleet.collect.visit import SystemClock, Visitor
-from fleet.errors import SettingsError
+from fleet.errors import Mistake, SettingsError
+from fleet.inventory.load import Inventory
+from fleet.inventory.references import find_missing
 from fleet.inventory.secrets import SecretReader
 from fleet.model.host import Host
 from fleet.model.pack import Pack
@@ -121,6 +123,11 @@ def inventory_warnings(hosts: Sequence[Host]) -> tuple[str, ...]:
         for what, count, why in unchecked
         if count
     )
+
+
+def missing_references(inventory: Inventory, hosts: Sequence[Host]) -> tuple[Mistake, ...]:
+    """What these of its hosts refer to and this machine does not have; each would cost them their visit."""
+    return find_missing(inventory, hosts, SecretReader(environ), has_agent="SSH_AUTH_SOCK" in environ)
 
 
 class _Visitors:

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
-from fleet.bootstrap import CollectSettings
+from fleet.bootstrap import CollectSettings, missing_references
 from fleet.cli.log import logged
 from fleet.cli.options import DB, Folder, Seconds
+from fleet.cli.program import tell
 from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
 from fleet.collect.plan import Plan, plan_visit
-from fleet.inventory.load import load_inventory
+from fleet.errors import InventoryError, Mistake
+from fleet.inventory.load import read_inventory
 from fleet.inventory.select import select
 from fleet.model.host import Host
 from fleet.model.pack import Pack
@@ -22,6 +24,8 @@ from fleet.model.words import OS, Become, CheckMode, Connection, ExitCode
 from fleet.packs.load import load_pack
 from fleet.report.groups import count_hosts
 from fleet.report.text import clean
+
+_MAX_WARNINGS = 20
 
 
 @click.command()
@@ -70,7 +74,11 @@ from fleet.report.text import clean
     help="What is printed at the end.",
 )
 @click.option("--show-commands", is_flag=True, help="Print exactly what would run on a host, and stop.")
-@click.option("--dry-run", is_flag=True, help="Print the hosts that would be visited, and stop.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print the hosts that would be visited and what they lack on this machine, and stop.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
 @click.option("--log-file", type=click.Path(path_type=Path, dir_okay=False), help="Write the log there.")
 def collect(verbose: bool, log_file: Path | None, **told: Any) -> int:
@@ -95,18 +103,29 @@ def _collect(
     form: str,
     **told: Any,
 ) -> int:
-    hosts = load_inventory(inventory)
-    if limit is not None:
-        hosts = select(hosts, limit)
+    read = read_inventory(inventory)
+    hosts = read.hosts if limit is None else select(read.hosts, limit)
     pack = load_pack()
     settings = _settings(inventory=inventory, **told)
     if show_commands:
         click.echo(_commands(pack, settings.check, hosts))
         return ExitCode.OK
+    missing = missing_references(read, hosts)
     if dry_run:
         click.echo(_targets(hosts))
+        if missing:
+            raise InventoryError(missing)
         return ExitCode.OK
+    _warn(missing)
     return collect_hosts(settings, hosts, pack, db=db, out=out, form=form)
+
+
+def _warn(missing: Sequence[Mistake]) -> None:
+    """It costs those hosts their visit, and not the others theirs: they are told of, and the run goes on."""
+    for mistake in missing[:_MAX_WARNINGS]:
+        tell(f"warning: {mistake}")
+    if len(missing) > _MAX_WARNINGS:
+        tell(f"warning: {len(missing) - _MAX_WARNINGS:,} more like these; --dry-run lists them all")
 
 
 def _settings(

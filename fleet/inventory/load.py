@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.inventory.document import Mistakes, load_document
@@ -11,7 +13,21 @@ from fleet.inventory.variables import Places
 from fleet.model.host import Host
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The hosts of a file. ``lines``: by host and variable where it says what this machine must have."""
+
+    path: Path
+    hosts: tuple[Host, ...]
+    lines: Mapping[str, Mapping[str, int]]
+
+
 def load_inventory(path: Path, home: Path | None = None) -> tuple[Host, ...]:
+    """The hosts of :func:`read_inventory` alone."""
+    return read_inventory(path, home).hosts
+
+
+def read_inventory(path: Path, home: Path | None = None) -> Inventory:
     """The hosts of an inventory, in the order in which it first mentions them, every variable resolved.
 
     Args:
@@ -25,12 +41,13 @@ def load_inventory(path: Path, home: Path | None = None) -> tuple[Host, ...]:
     root = load_document(path, mistakes)
     places = Places(path.absolute().parent, _home(home, mistakes))
     tree = parse_tree(root, places, mistakes)
-    hosts = Resolver(tree, str(places.home / ".ssh/known_hosts"), mistakes).resolve()
+    resolver = Resolver(tree, str(places.home / ".ssh/known_hosts"), mistakes)
+    hosts = resolver.resolve()
     # With other mistakes there may be hosts that were not understood.
     if tree.is_empty and not mistakes:
         mistakes.add(0, "the inventory names no host")
     mistakes.settle()
-    return hosts
+    return Inventory(path=path, hosts=hosts, lines=resolver.lines)
 
 
 def _home(home: Path | None, mistakes: Mistakes) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,6 +23,18 @@ _NO_SHELL = (
     "become_password is used with become: shell only; become: reads needs the NOPASSWD rules that "
     "'fleet privileges sudoers' prints"
 )
+LOCAL = (
+    "password",
+    "become_password",
+    "key_file",
+    "auth",
+    "keytab",
+    "ca_file",
+    "client_cert",
+    "client_key",
+)
+"""Variables that need something of the machine fleet runs on."""
+
 _SSH_ONLY = ("key_file", "become", "become_password", "known_hosts", "host_key_policy")
 
 
@@ -58,6 +70,8 @@ class Resolver:
         self._tree = tree
         self._known_hosts = known_hosts
         self._mistakes = mistakes
+        self.lines: dict[str, dict[str, int]] = {}
+        """Of each host where its variables of ``LOCAL`` are set."""
         self._winrm = WinrmBuilder()
         self._merged: dict[tuple[int, ...], _Merged] = {}
         self._clashes: dict[_Clash, list[str]] = defaultdict(list)
@@ -68,7 +82,7 @@ class Resolver:
         hosts = tuple(self._host(entry) for entry in self._tree.entries)
         for clash, names in self._clashes.items():
             self._mistakes.add(
-                clash.other.layer[clash.variable].line, clash.text(_named(names)), clash.variable
+                clash.other.layer[clash.variable].line, clash.text(named(names)), clash.variable
             )
         for text, lines in self._faults.items():
             self._report(text, lines)
@@ -78,10 +92,10 @@ class Resolver:
         """One fault by line; a forgotten default must not print a line for each of 20,000 hosts."""
         rest = iter(lines.items())
         for line, names in islice(rest, _MAX_LINES):
-            self._mistakes.add(line, f"{_named(names)}: {text}")
+            self._mistakes.add(line, f"{named(names)}: {text}")
         more = list(rest)
         if more:
-            self._mistakes.add(more[0][0], f"{_named([name for _, names in more for name in names])}: {text}")
+            self._mistakes.add(more[0][0], f"{named([name for _, names in more for name in names])}: {text}")
 
     def _host(self, entry: Entry) -> Host:
         key = tuple(group.order for group in entry.groups)
@@ -94,6 +108,7 @@ class Resolver:
                 self._clashes[clash].append(entry.name)
         layer = {**self._tree.defaults, **merged.layer, **own}
         host = self._built(entry.name, layer, merged.groups)
+        self.lines[host.name] = {variable: layer[variable].line for variable in LOCAL if variable in layer}
         for fault, line in _faults(host, layer, own, entry.line):
             self._faults[fault][line].append(host.name)
         return host
@@ -214,6 +229,7 @@ def _foreign_faults(host: Host, own: Layer) -> Iterator[tuple[str, int]]:
             yield text, own[variable].line
 
 
-def _named(names: list[str]) -> str:
+def named(names: Sequence[str]) -> str:
+    """Host names for a message: folded, or the first and a number where that is too long."""
     folded = fold(names)
     return folded if len(folded) <= _MAX_NAMES else f"{names[0]} and {len(names) - 1:,} more hosts"

@@ -49,16 +49,24 @@ class SecretReader:
 
 def _content(ref: SecretRef) -> bytes:
     try:
+        return read_regular(ref.target, MAX_BYTES + 1)
+    except CredentialError as exc:
+        raise CredentialError(f"{ref}: {exc}") from exc
+
+
+def read_regular(path: str, limit: int) -> bytes:
+    """The first bytes of a regular file. Raises CredentialError, in words that follow the path."""
+    try:
         # A pipe that nobody writes to would hold up every host: it is opened without waiting, and refused.
-        descriptor = os.open(ref.target, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise CredentialError(f"{ref}: not a regular file")
+            raise CredentialError("not a regular file")
         with open(descriptor, "rb") as file:  # noqa: PTH123
-            return file.read(MAX_BYTES + 1)
+            return file.read(limit)
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else None
-        raise CredentialError(f"{ref}: the file cannot be read: {why or 'not a path'}") from exc
+        raise CredentialError(f"the file cannot be read: {why or 'not a path'}") from exc
 
 
 def _decode(data: bytes) -> str | None:

@@ -63,14 +63,18 @@ def test_a_folder_of_reports_that_cannot_be_made_is_told_first(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_dry_run_names_who_would_be_visited_and_how_many(fleet: Fleet, tmp_path: Path) -> None:
+def test_a_dry_run_names_who_would_be_visited_and_how_many(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PW", "x")
+    (tmp_path / "id").write_text("key")
     inventory = tmp_path / "fleet.yaml"
     inventory.write_text(
         "hosts:\n"
         "  here: {connection: local, become: reads}\n"
         "  web01: {address: 198.51.100.4, port: 2222, user: ops, key_file: id}\n"
         "  win01: {connection: winrm, user: 'CORP\\fleet', password: env:PW, port: 5986}\n"
-        "  win02: {connection: winrm, auth: kerberos}\n"
+        "  win02: {connection: winrm, user: fleet, password: env:PW, auth: ntlm}\n"
     )
     done = fleet("collect", inventory, "--dry-run")
     assert (done.code, done.err) == (0, "")
@@ -78,9 +82,33 @@ def test_a_dry_run_names_who_would_be_visited_and_how_many(fleet: Fleet, tmp_pat
         "here  local, become reads",
         "web01  ssh ops@198.51.100.4:2222, become none",
         "win01  winrm CORP\\fleet@win01:5986, https, negotiate",
-        "win02  winrm win02:5985, http, kerberos",
+        "win02  winrm fleet@win02:5985, http, ntlm",
         "4 hosts would be visited",
     ]
+
+
+def test_what_hosts_refer_to_and_is_not_there_fails_a_dry_run_and_warns_a_real_one(
+    fleet: Fleet, tmp_path: Path, db: str
+) -> None:
+    inventory = tmp_path / "fleet.yaml"
+    inventory.write_text(
+        "hosts:\n"
+        "  here: {connection: local}\n"
+        "  w[1:2]: {connection: winrm, user: u, password: 'file:{host}.pw'}\n"
+        "  w3: {connection: winrm, user: u, password: env:FLEET_TEST_UNSET}\n"
+    )
+    unset = f"{inventory}:4: w3: password env:FLEET_TEST_UNSET: the environment variable is not set"
+    no_file = "the file cannot be read: No such file or directory"
+    files = f"{inventory}:3: w[1-2]: password file:{tmp_path}/w1.pw and 1 more like it: {no_file}"
+    done = fleet("collect", inventory, "--dry-run")
+    assert (done.code, done.err) == (2, f"fleet: {files}\n{unset}\n")
+    assert done.out.splitlines()[-1] == "4 hosts would be visited"
+    done = fleet("collect", inventory, "--dry-run", "--limit", "here")
+    assert (done.code, done.err) == (0, "")
+    done = fleet("collect", inventory, "--db", db)
+    assert done.code in (1, 3)
+    assert done.err.startswith(f"warning: {files}\nwarning: {unset}\n")
+    assert "not observed, credential" in done.out
 
 
 def test_a_run_is_logged_and_everything_it_makes_is_the_owners_alone(
