@@ -34,15 +34,23 @@ _NAME = (
     rb"|\b(?:access|refresh|id)[_-]?token|\b(?:client_)?assertion|\bsig"
     rb"|(?:account|access|shared|primary|secondary|workspace|functions|encryption|signing)[_-]?key)"
 )
-_QUOTE = rb"(?:\\*[\"'])?"
+# JSON of Windows may have the quotes of a text, both kinds, by number.
+_MARK = rb"(?:\\*[\"']|\\+u002[27])"
+_QUOTE = _MARK + rb"?"
 _IS = _QUOTE + rb"[ \t]*[=:][ \t]*"
-_OPTION = rb"(?:^|[\s\"'\[,(])--?[A-Za-z-]*(?i:secret|password|passwd|pwd|token|api-?key)"
-_CONNECT = rb"(?i:connect)\b[^\n]*?[\s\"'\[,](?:-p%s|/p:)"
+# Behind a slash, where paths begin too, only what is no word by itself.
+_OPTION = (
+    rb"(?:^|[\s\"'\[,(]|\\+u002[27])"
+    rb"(?:--?[A-Za-z-]*(?i:secret|password|passwd|pwd|token|api-?key)"
+    rb"|/[A-Za-z-]+(?i:secret|password|passwd|pwd))"
+)
+_CONNECT = rb"(?i:connect)\b[^\n]*?(?:[\s\"'\[,]|\\+u002[27])(?:-p%s|/p:)"
 # The next line belongs to the command after a shell's mark for it, and where it is indented.
-_THEN = rb"(?:\\*[\"']\s*,\s*|[ \t]*(?:[\\^`]\r?\n[ \t]*|\r?\n[ \t]+)|[ \t]+|=)"
+_THEN = rb"(?:" + _MARK + rb"\s*,\s*|[ \t]*(?:[\\^`]\r?\n[ \t]*|\r?\n[ \t]+)|[ \t]+|=)"
 
 # The value itself. A backslash belongs to it unless it escapes a quote or a blank.
-_QUOTED = rb'\\"(?:[^"\\\n]|\\\\(?:\\["\\]|[^"\\\n]))*|"(?:[^"\\\n]|\\[^\n])*|\'[^\'\n]*'
+_NUMBERED = rb"\\+u002[27](?:[^\"\\\n]|\\+(?:[^u\\\n]|u(?:[^0\n]|0[^0\n]|00[^2\n]|002[^27\n])))*"
+_QUOTED = rb'\\"(?:[^"\\\n]|\\\\(?:\\["\\]|[^"\\\n]))*|"(?:[^"\\\n]|\\[^\n])*|\'[^\'\n]*|' + _NUMBERED
 _REST = rb"[^\s\"'&;\\]*(?:\\+[^\s\"'&;\\nrt][^\s\"'&;\\]*)*"
 _BARE = rb"[^\s\"'&;\\]" + _REST
 _ARGUMENT = rb"(?:[^\s\"'\\-]|-[^\s\"'\\-])(?:[^\s\"'\\]|\\[^\"\s])*"
