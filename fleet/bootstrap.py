@@ -214,7 +214,7 @@ async def _transport(connection: Connection, settings: CollectSettings, stack: A
 
         return LocalTransport()
     if connection is Connection.WINRM:
-        from fleet.transport.winrm import WinrmTransport
+        from fleet.transport.winrm.transport import WinrmTransport
 
         return await stack.enter_async_context(
             WinrmTransport(connect_s=settings.limits.connect_s, concurrency=settings.winrm_concurrency)

@@ -26,7 +26,7 @@ from fleet.model.words import Connection, HostKeyPolicy, Phase
 from fleet.ports import Session, Transport
 from fleet.transport.local import LocalTransport
 from fleet.transport.ssh import SshTransport
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import RIGHT, Estate, made_estate
 from tests.fakes import FakeSecrets
 

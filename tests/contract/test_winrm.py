@@ -21,7 +21,7 @@ from fleet.lab.winrm.login import ServerAuth
 from fleet.lab.winrm.words import Reply, Request, WinrmFault
 from fleet.model.host import Host
 from fleet.model.words import Phase, WinrmAuth
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import PASSWORD, RIGHT, Estate, made_estate, opened, visit
 from tests.fakes import FakeSecrets
 
@@ -407,8 +407,17 @@ def children() -> set[int]:
 
 
 class TestWorkers:
-    async def test_the_parent_loads_nothing_of_what_they_need(self) -> None:
-        look = "import sys, fleet.transport.winrm; print({'pypsrp', 'requests', 'spnego'} & set(sys.modules))"
+    @pytest.mark.parametrize(
+        ("module", "spared"),
+        [
+            ("transport", ("pypsrp", "requests", "spnego")),
+            ("worker", ("asyncio", "sqlalchemy", "click", "jinja2", "rich", "asyncssh", "fleet.ports")),
+        ],
+    )
+    async def test_each_side_loads_nothing_of_what_the_other_needs(
+        self, module: str, spared: tuple[str, ...]
+    ) -> None:
+        look = f"import sys, fleet.transport.winrm.{module}; print({set(spared)} & set(sys.modules))"
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", look), stdout=asyncio.subprocess.PIPE
         )
@@ -458,7 +467,7 @@ PARENT = """
 import asyncio, sys
 from pathlib import Path
 from tests.contract.winrm_site import opened, Estate
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 
 async def main():
     host = Estate.host(None, int(sys.argv[1]))

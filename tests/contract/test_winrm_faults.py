@@ -21,7 +21,7 @@ from fleet.errors import (
     UnreachableError,
 )
 from fleet.lab.winrm.words import WinrmCounters, WinrmFault
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import Estate, made_estate, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -17,7 +17,7 @@ from fleet.errors import AuthError, IdentityError, PrivilegeError, RemoteError, 
 from fleet.lab.winrm.login import ServerAuth
 from fleet.lab.winrm.words import WinrmFault
 from fleet.model.words import WinrmAuth
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import Estate, made_estate, trouble, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -20,7 +20,7 @@ from fleet.lab.winrm.words import Reply, Request
 from fleet.model.host import Host, SecretRef, Winrm
 from fleet.model.words import Connection, Phase, Scheme
 from fleet.ports import Guard, Process, Session
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.fakes import FakeSecrets
 
 PASSWORD = SecretRef(scheme="env", target="PW")

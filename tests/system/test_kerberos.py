@@ -20,7 +20,7 @@ from fleet.collect.guard import PasswordGuard
 from fleet.errors import AuthError, CredentialError, HostError, UnreachableError
 from fleet.model.host import Host
 from fleet.model.words import WinrmAuth
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import Estate, made_estate, visit
 
 pytestmark = pytest.mark.system
@@ -230,7 +230,7 @@ async def test_a_killed_parent_leaves_no_ticket(realm: Realm, estate: Estate, tm
 PARENT = f"""
 import asyncio, sys
 from fleet.model.words import WinrmAuth
-from fleet.transport.winrm import WinrmTransport
+from fleet.transport.winrm.transport import WinrmTransport
 from tests.contract.winrm_site import Estate, opened
 
 async def main():

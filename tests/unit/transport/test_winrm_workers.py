@@ -10,9 +10,10 @@ import pytest
 from spnego.exceptions import SpnegoError
 
 from fleet.errors import AuthError, CredentialError, UnreachableError
-from fleet.transport.winrm import WinrmTransport, worker, workers
+from fleet.transport.winrm import worker, workers
 from fleet.transport.winrm.frames import Frame, Kind, Target, TicketRequest
 from fleet.transport.winrm.tickets import ticket_trouble
+from fleet.transport.winrm.transport import WinrmTransport
 from fleet.transport.winrm.workers import WorkerPool
 
 MUTE = "import time; time.sleep(600)"
