@@ -14,6 +14,11 @@ MAX_REFUSALS = 2
 MAX_ATTEMPTS = 4
 """With no answer at all to some: such a host may have counted the attempt."""
 
+_SUSPENDED = (
+    "The rows of the hosts that refused it say what to check. Log in to one of them by hand, put right the "
+    "user or the password, and run again."
+)
+
 
 @dataclass(slots=True)
 class _Account:
@@ -64,7 +69,8 @@ class PasswordGuard:
             if account.is_suspended:
                 raise CredentialError(
                     f"the {kind} password of {user} was tried on {account.attempts} hosts and never "
-                    "accepted; it is suspended for the rest of this run so that the account is not locked"
+                    "accepted; it is suspended for the rest of this run so that the account is not locked",
+                    action=_SUSPENDED,
                 )
             account.attempts += 1
             yield _Permit(account)

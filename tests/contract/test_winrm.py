@@ -91,9 +91,11 @@ class TestLogin:
             assert "only Basic" in str(error)
             assert estate.servers[port].counters.auth_attempts == 0
 
-    @pytest.mark.parametrize("auth", [WinrmAuth.NEGOTIATE, WinrmAuth.BASIC])
+    @pytest.mark.parametrize(
+        ("auth", "move"), [(WinrmAuth.NEGOTIATE, "forbids NTLM"), (WinrmAuth.BASIC, "local accounts only")]
+    )
     async def test_a_refusal_is_final_and_says_no_more_than_it_knows(
-        self, estate: Estate, transport: WinrmTransport, auth: WinrmAuth
+        self, estate: Estate, transport: WinrmTransport, auth: WinrmAuth, move: str
     ) -> None:
         async with estate.serving(is_https=True, auth=HTTPS_AUTH) as port:
             error = await told(transport, estate.host(port, is_https=True, auth=auth), password="other")
@@ -102,8 +104,17 @@ class TestLogin:
             assert "refused the login of CORP\\ops" in str(error)
             assert "Negotiate" in str(error)
             assert "wrong password" not in str(error)
-            assert "quota" in error.action
+            assert move in error.action
+            assert "event 4625" in error.action.lower()
             assert (counters.auth_attempts, counters.refusals) == (1, 1)
+
+    async def test_a_refused_account_without_a_domain_may_be_anothers(
+        self, estate: Estate, transport: WinrmTransport
+    ) -> None:
+        async with estate.serving() as port:
+            error = await told(transport, estate.host(port, user="ops"), password="other")
+        assert isinstance(error, AuthError)
+        assert r"'DOM\user'" in error.action
 
     @pytest.mark.parametrize(("offset_s", "words"), [(-420, "7 min behind"), (420, "7 min ahead")])
     async def test_a_refusal_keeps_the_hosts_clock(
@@ -172,11 +183,14 @@ class TestCertificate:
         tls = estate.authority.server("127.0.0.1", is_self_signed=True)
         error = await self.told(estate, transport, tls)
         assert "self-signed" in str(error)
-        assert "sha256:" in error.action
+        assert str(error).endswith(f"; it shows sha256:{hashlib.sha256(tls.certificate).hexdigest()}")
+        assert "SHA256" in error.action
 
     async def test_another_name(self, estate: Estate, transport: WinrmTransport) -> None:
-        tls = estate.authority.server("elsewhere.example")
-        assert "is for another" in str(await self.told(estate, transport, tls))
+        tls = estate.authority.server("elsewhere.example", "there.example")
+        error = await self.told(estate, transport, tls)
+        assert str(error).endswith("is for another address: elsewhere.example, there.example")
+        assert "`address`" in error.action
 
     async def test_an_authority_nobody_named(self, estate: Estate, transport: WinrmTransport) -> None:
         tls = estate.authority.server("127.0.0.1")
@@ -232,7 +246,40 @@ class TestCertificate:
             port = plain.sockets[0].getsockname()[1]
             error = await told(transport, estate.host(port, is_https=True))
         assert isinstance(error, UnreachableError)
-        assert "TLS" in str(error)
+        assert str(error) == f"127.0.0.1 speaks no TLS on port {port}"
+        assert "`scheme: http`" in error.action
+
+
+class TestOtherListener:
+    """Plain http where something else listens."""
+
+    async def test_tls(self, estate: Estate, transport: WinrmTransport) -> None:
+        async with estate.serving(is_https=True) as port:
+            await self.check(estate, transport, port)
+
+    @pytest.mark.parametrize(
+        ("answer", "words"),
+        [
+            (b"\x15\x03\x01\x00\x02\x02\x46", "speaks TLS"),
+            (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
+            (b"", "ended the connection"),
+        ],
+    )
+    async def test_others(self, estate: Estate, transport: WinrmTransport, answer: bytes, words: str) -> None:
+        async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            writer.close()
+
+        async with await asyncio.start_server(say, "127.0.0.1", 0) as other:
+            error = await self.check(estate, transport, other.sockets[0].getsockname()[1])
+        assert words in str(error)
+
+    async def check(self, estate: Estate, transport: WinrmTransport, port: int) -> HostError:
+        error = await told(transport, estate.host(port))
+        assert isinstance(error, UnreachableError)
+        assert "`scheme: https`" in error.action
+        return error
 
 
 class TestSession:
@@ -248,7 +295,8 @@ class TestSession:
         async with estate.serving(configurations=("fleet",)) as port:
             error = await told(transport, estate.host(port, configuration_name="other"))
             assert isinstance(error, RemoteError)
-            assert "session configuration other" in str(error)
+            assert "has no session configuration other" in str(error)
+            assert "`Get-PSSessionConfiguration`" in error.action
 
     async def test_a_failed_pipeline_says_why(self, estate: Estate, transport: WinrmTransport) -> None:
         async with estate.serving() as port:

@@ -266,3 +266,30 @@ async def test_a_realm_nobody_serves(realm: Realm, estate: Estate) -> None:
         error = await told(estate, host_of(estate, port, user="ops@ELSEWHERE.EXAMPLE"))
     assert isinstance(error, UnreachableError)
     assert "domain's controllers" in error.action
+
+
+@pytest.mark.parametrize(
+    ("keytab", "words"),
+    [
+        ("nowhere.keytab", "cannot be read: No such file or directory"),
+        ("hosts.keytab", f"it has no key for robot@{REALM}, only for HTTP/{NAME}@{REALM}"),
+        ("krb5.conf", "it is no key table"),
+    ],
+)
+async def test_a_keytab_that_cannot_serve_is_told_as_such(
+    realm: Realm, estate: Estate, keytab: str, words: str
+) -> None:
+    async with estate.serving() as port:
+        host = host_of(estate, port, user="robot", password=None, keytab=str(realm.folder / keytab))
+        error = await told(estate, host)
+    assert isinstance(error, CredentialError)
+    assert f"the keytab {realm.folder / keytab} " in str(error)
+    assert words in str(error)
+    assert "controllers" not in error.action
+
+
+async def test_an_account_the_realm_does_not_know(realm: Realm, estate: Estate) -> None:
+    async with estate.serving() as port:
+        error = await told(estate, host_of(estate, port, user="nobody"))
+    assert isinstance(error, AuthError)
+    assert "check `user`" in error.action

@@ -32,10 +32,26 @@ _SCHEMES = {
     "ntlm": ("Negotiate", "NTLM"),
 }
 _NO_TOKEN = (SpnegoError, binascii.Error, struct.error, ValueError, LookupError)
-_REFUSED = (
-    "Log in by hand with the same account (`Enter-PSSession -ComputerName HOST -Credential USER`) and see "
-    "event 4625 in the host's Security log. The reason can be the password, a local account written without "
-    "`HOST\\`, NTLM forbidden by policy, or under load the host's own quota."
+_SEE = "Event 4625 in the host's Security log has the reason."
+_REFUSED = {
+    "basic": f"Check the password; Basic takes local accounts only. {_SEE}",
+    "certificate": "Map the certificate to an account of the host (`Get-ChildItem WSMan:\\localhost\\"
+    "ClientCertificate`), and put its authority among the host's trusted ones.",
+    "kerberos": "See with `setspn -Q */HOST` that the ticket's name is this host's and no other account's, "
+    f"and that the account may log on over the network. {_SEE}",
+}
+_REFUSED_DOMAIN = (
+    "Check the password, and that the account is not locked, disabled or a member of Protected Users; where "
+    "the domain forbids NTLM it is `auth: kerberos`. Where only some hosts of many refuse it, their domain "
+    f"controller is busy: a lower --winrm-concurrency. {_SEE}"
+)
+_REFUSED_LOCAL = (
+    "Check the password, and whose account it is: without a domain it is the host's own, a domain's is "
+    rf"written 'DOM\user' or user@domain, and on a domain member the host's own is 'HOST\user'. {_SEE}"
+)
+_ENDED = (
+    "Run again, with a lower --winrm-concurrency: domain controllers refuse NTLM when they are busy. With "
+    "`auth: kerberos` they are not asked."
 )
 
 
@@ -209,11 +225,19 @@ def refusal(target: Target, login: Login, answer: Answer) -> AuthError:
     who = target.user or target.client_cert or "the ticket's owner"
     names = offered(answer.headers.get("www-authenticate", ""))
     words = [f"{target.address} refused the login of {who} ({target.auth}; offered: {names})"]
+    action = _refused(target)
     if login.is_accepted:
-        words = [f"{target.address} ended the login of {who} during the visit"]
+        words, action = [f"{target.address} ended the login of {who} during the visit"], _ENDED
     if late := skew(answer):
         words.append(late)
-    return AuthError("; ".join(words), action=_REFUSED)
+    return AuthError("; ".join(words), action=action)
+
+
+def _refused(target: Target) -> str:
+    """What to do, by what was offered: of a 401 no more is known."""
+    auth = "kerberos" if target.uses_tickets else target.auth
+    is_domain = "\\" in target.user or "@" in target.user
+    return _REFUSED.get(auth) or (_REFUSED_DOMAIN if is_domain else _REFUSED_LOCAL)
 
 
 def offered(header: str) -> str:

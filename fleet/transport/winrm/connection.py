@@ -19,13 +19,18 @@ from fleet.transport.winrm.soap import is_wsman
 from fleet.transport.winrm.tickets import Tickets
 from fleet.transport.winrm.tls import Contexts, channel_binding, secured
 from fleet.transport.winrm.wire import Wire
-from fleet.transport.wording import shown
+from fleet.transport.wording import shown, why
 
 EXCHANGE_S = 60.0
 """For one message and its answer: three times what a host may take to say that it has nothing to say."""
 
 _PATH = "/wsman"
 _AGENT = {"User-Agent": "fleet", "Accept-Encoding": "identity"}
+_LISTENER = {
+    "http": "If the port is an HTTPS listener's, set `scheme: https`; on the host, "
+    "`winrm enumerate winrm/config/listener` says what listens where.",
+    "https": "See what listens on that port (`winrm enumerate winrm/config/listener` on the host).",
+}
 _MUTUAL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 
 
@@ -131,7 +136,16 @@ class HttpConnection:
 
     def _asked(self) -> Answer:
         """The host's question for a login."""
-        question = self._exchange(self._headers, b"")
+        try:
+            question = self._exchange(self._headers, b"")
+        except TimeoutError:
+            raise
+        except (OSError, UnreachableError) as error:
+            # The first word on it: what broke it off is another kind of listener rather than the network.
+            words = (
+                f"no answer to the first message: {why(error)}" if isinstance(error, OSError) else str(error)
+            )
+            raise UnreachableError(words, action=_LISTENER[self._target.scheme]) from error
         if question.status != 401:
             raise _http_trouble(self._target, question.status)
         return question
@@ -147,14 +161,20 @@ class HttpConnection:
         self._host = f"[{name}]" if ":" in name else name
         if self.patience_s is not None:
             self.wire.allow(target.connect_s)
-        self.wire.connect(target.addresses, target.address)
-        if target.proxy:
-            go_through(self.wire, target.proxy, target.address, target.port)
+        self._reach()
         if target.scheme == "https":
             self._login.enter(Phase.HANDSHAKE)
             self._refresh()
-            self._binding = channel_binding(secured(self.wire, target, self._shared.contexts.of(target)))
+            context = self._shared.contexts.of(target)
+            self._binding = channel_binding(secured(self.wire, target, context, self._reach))
         self._login.enter(Phase.AUTH)
+
+    def _reach(self) -> None:
+        """A bare connection to the host, by way of the proxy where there is one."""
+        target = self._target
+        self.wire.connect(target.addresses, target.address)
+        if target.proxy:
+            go_through(self.wire, target.proxy, target.address, target.port)
 
     def _refresh(self) -> None:
         if self.patience_s is not None:
@@ -183,7 +203,11 @@ def _http_trouble(target: Target, status: int) -> PrivilegeError | RemoteError |
             f"{target.address} forbids {target.user or 'this login'} to use WinRM (HTTP 403)"
         )
     if status == 404:
-        return UnreachableError(f"{target.address} has no WinRM at {_PATH} (HTTP 404)")
+        return UnreachableError(
+            f"{target.address} has no WinRM at {_PATH} (HTTP 404)",
+            action="Another web server has that port: set the `port` of WinRM's listener "
+            "(`winrm enumerate winrm/config/listener` on the host).",
+        )
     if status == 503:
         return UnreachableError(
             f"{target.address}: the service WinRM is not available (HTTP 503)",

@@ -9,6 +9,9 @@ from fleet.errors import UnreachableError
 from fleet.transport.winrm.wire import Wire
 from fleet.transport.wording import shown
 
+# RFC 8446 section 5.1: an alert, and the version that every one has.
+_TLS_ALERT = b"\x15\x03"
+
 MAX_HEAD_BYTES = 1 << 16
 MAX_BODY_BYTES = 4 << 20
 """Eight times the largest envelope asked for."""
@@ -47,7 +50,10 @@ def take_head(wire: Wire) -> tuple[int, dict[str, str]]:
     """The status and the headers. Raises UnreachableError."""
     head = wire.read_until(b"\r\n\r\n", MAX_HEAD_BYTES)
     if head is None:
-        if unread := wire.unread():
+        unread = wire.unread()
+        if unread.startswith(_TLS_ALERT):
+            raise UnreachableError("the port speaks TLS and was asked in plain HTTP")
+        if unread:
             raise UnreachableError(f"the peer does not speak HTTP: {shown(unread[:80].decode('latin-1'))}")
         raise UnreachableError("the host ended the connection instead of an answer")
     first, *lines = head.decode("latin-1").split("\r\n")[:-2]

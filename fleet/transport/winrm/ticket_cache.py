@@ -14,6 +14,7 @@ from pathlib import Path
 from fleet.errors import AuthError, CredentialError, HostError
 from fleet.model.host import Host
 from fleet.model.words import Phase
+from fleet.parse.keytab import principal_of
 from fleet.ports import Guard, Permit, Phases
 from fleet.transport.winrm.frames import Kind, TicketRequest
 from fleet.transport.winrm.workers import WorkerPool
@@ -93,12 +94,3 @@ class TicketCaches:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="fleet-tickets-"))
         return f"FILE:{self._folder / str(len(list(self._folder.iterdir())))}-{len(self._accounts)}"
-
-
-def principal_of(user: str) -> str:
-    """``svc@corp.example`` or ``CORP.EXAMPLE\\svc`` as Kerberos writes it; no realm is the default one."""
-    domain, _, name = user.rpartition("\\")
-    if domain:
-        return f"{name}@{domain.upper()}" if "." in domain else name
-    name, _, realm = user.rpartition("@")
-    return f"{name}@{realm.upper()}" if name else user

@@ -6,30 +6,49 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import spnego
 from spnego.exceptions import SpnegoError
 
 from fleet.errors import AuthError, CredentialError, HostError, UnreachableError
+from fleet.parse.keytab import keytab_trouble
 from fleet.transport.winrm.frames import Target, TicketRequest
-from fleet.transport.wording import shown
+from fleet.transport.wording import shown, why
 
 # ERROR_TABLE_BASE_krb5 of MIT's krb5.h; up to 127 the numbers behind it are RFC 4120's (section 7.5.9).
 _BASE = -1765328384
 _CLIENT_UNKNOWN, _SERVER_UNKNOWN, _REVOKED, _KEY_EXPIRED, _PREAUTH_FAILED = (
     _BASE + n for n in (6, 7, 18, 23, 24)
 )
-_BAD_INTEGRITY, _TICKET_EXPIRED, _SKEW = (_BASE + n for n in (31, 32, 37))
+_BAD_INTEGRITY, _SKEW = (_BASE + n for n in (31, 37))
 _REALM_UNKNOWN, _KDC_UNREACHABLE = _BASE + 154, _BASE + 156
-_REFUSALS = frozenset({_CLIENT_UNKNOWN, _REVOKED, _KEY_EXPIRED, _PREAUTH_FAILED, _BAD_INTEGRITY})
 
 _SPN = (
     "Address the host by its DNS name, or set spn_host; where HTTP/NAME belongs to another account, "
     "set `spn_service: WSMAN` (see `setspn -Q */HOST`)."
 )
 _KDC = "See that this machine finds the domain's controllers (DNS, /etc/krb5.conf) and reaches their port 88."
+_READ = "Put the file there, and let the account that runs fleet read it, and no other (chmod 600)."
+_KEYTAB = (
+    "See whose keys it holds with `klist -k FILE`; `user` in the inventory is written as there. A new one is "
+    "made with ktutil, or with ktpass by the domain's administrators."
+)
+_OTHER_KEY = (
+    "Check the password that the inventory refers to; or have the keytab made anew: it is of no use once the "
+    "account has a new password."
+)
+_ACTIONS = {
+    _CLIENT_UNKNOWN: "The domain knows no such account: check `user` and its realm (the part behind the @).",
+    _REVOKED: "The account is locked, disabled or expired: have the domain's administrators open it again.",
+    _KEY_EXPIRED: "The account's password has expired: have it set anew, and the keytab with it.",
+    _PREAUTH_FAILED: _OTHER_KEY,
+    _BAD_INTEGRITY: _OTHER_KEY,
+}
 _KINIT = "Get a ticket with `kinit`, or give the inventory a keytab or a password."
+
+_SAME = "See /etc/krb5.conf; `kinit` with the same account says the same without fleet."
 
 
 class Tickets:
@@ -96,6 +115,7 @@ def fetch(request: TicketRequest, password: str) -> None:
         principal = krb5.parse_name_flags(context, request.principal.encode())
         options = krb5.get_init_creds_opt_alloc(context)
         if request.keytab is not None:
+            _require_key(request.keytab, str(principal))
             keytab = krb5.kt_resolve(context, request.keytab.encode())
             ticket = krb5.get_init_creds_keytab(context, principal, options, keytab=keytab)
         else:
@@ -105,7 +125,18 @@ def fetch(request: TicketRequest, password: str) -> None:
         krb5.cc_store_cred(context, cache, ticket)
     except krb5.Krb5Error as error:
         what = f"no Kerberos ticket for {request.principal}"
-        raise _trouble(error.err_code, str(error), what) from error
+        raise _trouble(error.err_code, str(error), what, otherwise=_SAME) from error
+
+
+def _require_key(keytab: str, principal: str) -> None:
+    """Raises CredentialError. krb5 would look for a controller first, and tell of that one alone."""
+    what = f"no Kerberos ticket for {principal}: the keytab {keytab}"
+    try:
+        data = Path(keytab).read_bytes()
+    except OSError as error:
+        raise CredentialError(f"{what} cannot be read: {why(error)}", action=_READ) from error
+    if trouble := keytab_trouble(data, principal):
+        raise CredentialError(f"{what} cannot be used: {trouble}", action=_KEYTAB)
 
 
 def ticket_trouble(error: SpnegoError, target: Target, skew: str) -> HostError:
@@ -117,16 +148,14 @@ def ticket_trouble(error: SpnegoError, target: Target, skew: str) -> HostError:
     return _trouble(code, f"{error}{'; ' if skew else ''}{skew}", what)
 
 
-def _trouble(code: int, said: str, what: str) -> HostError:
+def _trouble(code: int, said: str, what: str, *, otherwise: str = _KINIT) -> HostError:
     words = f"{what}: {shown(said)[:400]}"
-    if code in _REFUSALS:
-        return AuthError(words)
+    if code in _ACTIONS:
+        return AuthError(words, action=_ACTIONS[code])
     if code == _SKEW:
         return AuthError(f"{words} (the clocks are more than 5 min apart)", action="Set the clocks right.")
     if code == _SERVER_UNKNOWN:
         return AuthError(words, action=_SPN)
     if code in (_REALM_UNKNOWN, _KDC_UNREACHABLE):
         return UnreachableError(words, action=_KDC)
-    if code == _TICKET_EXPIRED:
-        return CredentialError(words, action=_KINIT)
-    return CredentialError(words, action=_KINIT)
+    return CredentialError(words, action=otherwise)

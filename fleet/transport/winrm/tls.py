@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ssl
 import threading
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -29,14 +30,41 @@ _CERTIFICATE_TROUBLE = {
     62: "is for another name",
     64: "is for another address",
 }
+_SELF_MADE = range(18, 22)
+_OTHER_NAME = (62, 64)
+_COMPARE = (
+    "on the host (`Get-ChildItem Cert:\\LocalMachine\\My | ForEach-Object { [BitConverter]::ToString("
+    "[Security.Cryptography.SHA256]::Create().ComputeHash($_.RawData)) }` prints them)"
+)
 _TRUST = (
-    "Name the file of its authority in ca_file, or pin the certificate (cert_validation: sha256:...) after "
-    "comparing its fingerprint on the host: `Get-ChildItem Cert:\\LocalMachine\\My`."
+    f"Name the file of its authority in ca_file; or compare that fingerprint with those {_COMPARE} and pin "
+    "it with `cert_validation: sha256:...`."
 )
 _RENEW = (
     "Give the host a valid certificate for its name and bind the listener to it "
     "(`winrm enumerate winrm/config/listener`)."
 )
+_RENAME = (
+    "Set `address` to a name that the certificate has, or give the host one for its name and bind the "
+    "listener to it (`winrm enumerate winrm/config/listener`)."
+)
+# What OpenSSL says of bytes that are no TLS.
+_NO_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "HTTP_REQUEST",
+    "HTTPS_PROXY_REQUEST",
+    "UNKNOWN_PROTOCOL",
+    "PACKET_LENGTH_TOO_LONG",
+)
+_HTTP_PORT = (
+    "It may be an HTTP listener's: set `scheme: http`, or the `port` of the HTTPS listener (usually 5986)."
+)
+_HANDSHAKE = (
+    "See that the HTTPS listener has a certificate (`winrm enumerate winrm/config/listener`), that it is one "
+    "(an HTTP listener wants `scheme: http`), and that both sides have a TLS version and a cipher suite in "
+    "common."
+)
+_MAX_NAMES = 3
 
 
 class Contexts:
@@ -76,32 +104,75 @@ def _made(target: Target) -> ssl.SSLContext:
     return context
 
 
-def secured(wire: Wire, target: Target, context: ssl.SSLContext) -> bytes:
-    """Make the connection a TLS one and check whom it reaches; gives the certificate, DER."""
+def secured(wire: Wire, target: Target, context: ssl.SSLContext, reach: Callable[[], None]) -> bytes:
+    """Make the connection a TLS one and check whom it reaches; gives the certificate, DER.
+
+    Args:
+        reach: connects the wire anew, to see the certificate that was not trusted.
+    """
     try:
         sock = wire.secure(context, target.address)
         shown_to_us = sock.getpeercert(binary_form=True) or b""
     except ssl.SSLCertVerificationError as error:
         wire.check()
-        raise _untrusted(target, error) from error
+        raise _untrusted(target, error, _offered(wire, target, reach)) from error
     except ssl.SSLError as error:
         wire.check()
-        raise UnreachableError(f"the TLS handshake with {target.address} failed: {_words(error)}") from error
+        raise _no_handshake(target, error) from error
     except TimeoutError:
         raise
     except OSError as error:
         wire.check()
-        raise UnreachableError(f"the connection broke in the TLS handshake: {why(error)}") from error
+        raise UnreachableError(
+            f"the connection broke in the TLS handshake: {why(error)}", action=_HANDSHAKE
+        ) from error
     _check_pin(target, shown_to_us)
     return shown_to_us
 
 
-def _untrusted(target: Target, error: ssl.SSLCertVerificationError) -> IdentityError:
+def _no_handshake(target: Target, error: ssl.SSLError) -> UnreachableError:
+    if error.reason in _NO_TLS:
+        return UnreachableError(f"{target.address} speaks no TLS on port {target.port}", action=_HTTP_PORT)
+    return UnreachableError(
+        f"the TLS handshake with {target.address} failed: {_words(error)}", action=_HANDSHAKE
+    )
+
+
+def _offered(wire: Wire, target: Target, reach: Callable[[], None]) -> bytes:
+    """The certificate that was not trusted, which Python does not give: by one more handshake, after which
+    nothing is said. Empty when it cannot be had."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        reach()
+        return wire.secure(context, target.address).getpeercert(binary_form=True) or b""
+    except (OSError, UnreachableError):
+        wire.check()
+        return b""
+
+
+def _untrusted(target: Target, error: ssl.SSLCertVerificationError, certificate: bytes) -> IdentityError:
     code = error.verify_code
     trouble = _CERTIFICATE_TROUBLE.get(code, f"is not trusted: {error.verify_message}")
-    return IdentityError(
-        f"the certificate of {target.address} {trouble}", action=_TRUST if 17 < code < 22 else _RENEW
-    )
+    words = f"the certificate of {target.address} {trouble}"
+    if code in _SELF_MADE:
+        shows = f"; it shows sha256:{hashlib.sha256(certificate).hexdigest()}" if certificate else ""
+        return IdentityError(f"{words}{shows}", action=_TRUST)
+    if code in _OTHER_NAME:
+        names = ", ".join(_names(certificate)[:_MAX_NAMES])
+        return IdentityError(f"{words}: {names}" if names else words, action=_RENAME)
+    return IdentityError(words, action=_RENEW)
+
+
+def _names(certificate: bytes) -> list[str]:
+    """The host names and addresses that it is for."""
+    try:
+        extensions = x509.load_der_x509_certificate(certificate).extensions
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return []
+    return [shown(str(name.value))[:255] for name in found]
 
 
 def _check_pin(target: Target, certificate: bytes) -> None:
@@ -111,7 +182,8 @@ def _check_pin(target: Target, certificate: bytes) -> None:
         raise IdentityError(
             f"the certificate of {target.address} is not the pinned one: it shows sha256:{shown_hex}, "
             f"the inventory wants sha256:{wanted.lower()}",
-            action="If the host was given a new certificate, compare it on the host and pin that one.",
+            action=f"If the host was given a new certificate, compare its fingerprint with those {_COMPARE} "
+            "and pin that one.",
         )
 
 

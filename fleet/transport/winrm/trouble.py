@@ -19,6 +19,8 @@ ABORTED = 995
 TIMED_OUT = 2150858793
 SHELL_GONE = 2150858843
 QUOTA = 2150859173
+# Both are "invalid resource URI": the name of a session configuration that nobody registered.
+NO_CONFIGURATION = (2150858811, 2150858754)
 
 _AFTER_LOGIN = (
     "Run again; if it breaks again, see on the host why (Event Viewer, Microsoft-Windows-WinRM/Operational)."
@@ -30,6 +32,10 @@ _SHELLS = (
 _RIGHTS = (
     "Put the account into the host's group Remote Management Users or Administrators; for a session "
     "configuration (JEA) into one of its roles."
+)
+_REGISTER = (
+    "See what is registered on the host (`Get-PSSessionConfiguration`): `Enable-PSRemoting -Force` registers "
+    "the usual one, the files of `fleet privileges jea` one for fleet, which `configuration_name` names."
 )
 # An answer of another shape makes pypsrp trip over it in one of these ways; no code of fleet runs inside.
 _ODD = (
@@ -84,6 +90,9 @@ def _of_fault(target: Target, error: WSManFaultError) -> HostError:
         )
     if error.code == SHELL_GONE:
         return RemoteError(f"{target.address} ended the shell during the visit: {words}", action=_AFTER_LOGIN)
+    if error.code in NO_CONFIGURATION:
+        name = target.configuration_name or "of the usual name"
+        return RemoteError(f"{target.address} has no session configuration {name}: {words}", action=_REGISTER)
     where = f" (session configuration {target.configuration_name})" if target.configuration_name else ""
     code = f"fault {error.code}" if error.code is not None else "a fault without a code"
     return RemoteError(f"{target.address} refused with {code}{where}: {words}")

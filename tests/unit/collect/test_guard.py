@@ -39,8 +39,9 @@ async def test_one_account_has_several_names() -> None:
     for user in ("ops", "CORP\\Ops"):
         async with guard.attempt("login", user, "pw") as permit:
             permit.refused()
-    with pytest.raises(CredentialError, match="suspended"):
+    with pytest.raises(CredentialError, match="suspended") as caught:
         await guard.attempt("login", "ops@corp.example", "pw").__aenter__()
+    assert "by hand" in caught.value.action
 
 
 async def test_unproven_goes_one_host_at_a_time() -> None:

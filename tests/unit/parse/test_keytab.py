@@ -29,7 +29,7 @@ def test_any_bytes_are_a_key_table_or_none(data: bytes) -> None:
     ("user", "principal"),
     [
         ("fleet@corp.example", "fleet@CORP.EXAMPLE"),
-        ("CORP.EXAMPLE\\fleet", "fleet@CORP.EXAMPLE"),
+        ("corp.example\\fleet", "fleet@CORP.EXAMPLE"),
         ("CORP\\fleet", "fleet"),
         ("fleet", "fleet"),
     ],

@@ -12,7 +12,6 @@ from fleet.errors import IdentityError, UnreachableError
 from fleet.transport.winrm.auth import offered, skew
 from fleet.transport.winrm.http import MAX_BODY_BYTES, Answer, take_answer
 from fleet.transport.winrm.seal import SPNEGO, ContextSeal
-from fleet.transport.winrm.ticket_cache import principal_of
 from fleet.transport.winrm.wire import CutError, Wire
 
 
@@ -158,16 +157,3 @@ def test_what_a_host_offers(header: str, names: str) -> None:
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Nov 2026 99:99:99 GMT"])
 def test_a_date_that_is_none(date: str) -> None:
     assert skew(Answer(401, {"date": date} if date else {}, b"")) == ""
-
-
-@pytest.mark.parametrize(
-    ("user", "principal"),
-    [
-        ("svc@corp.example", "svc@CORP.EXAMPLE"),
-        ("corp.example\\svc", "svc@CORP.EXAMPLE"),
-        ("CORP\\svc", "svc"),
-        ("svc", "svc"),
-    ],
-)
-def test_principals(user: str, principal: str) -> None:
-    assert principal_of(user) == principal
