@@ -10,6 +10,11 @@ from typing import Any
 
 from fleet.errors import UnreachableError
 
+_NO_NAME = (
+    "See whether this machine can look the name up (`getent hosts NAME`); put right its DNS, or `address` in "
+    "the inventory."
+)
+
 Addresses = list[tuple[int, Any]]
 
 
@@ -40,7 +45,9 @@ class Resolver:
         try:
             return await answer
         except OSError as error:
-            raise UnreachableError(f"cannot resolve {address}: {error.strerror or error}") from error
+            raise UnreachableError(
+                f"cannot resolve {address}: {error.strerror or error}", action=_NO_NAME
+            ) from error
 
     def _start(self, address: str, port: int, answer: asyncio.Future[Addresses]) -> None:
         loop = answer.get_loop()

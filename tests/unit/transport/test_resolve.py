@@ -26,8 +26,11 @@ async def test_an_unknown_name_is_unreachable(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     resolver = Resolver(1)
     for _ in range(2):
-        with pytest.raises(UnreachableError, match=r"cannot resolve web01\.invalid: Name or service"):
+        with pytest.raises(
+            UnreachableError, match=r"cannot resolve web01\.invalid: Name or service"
+        ) as caught:
             await resolver.resolve("web01.invalid", 22)
+        assert "DNS" in caught.value.action
 
 
 async def test_what_is_no_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
