@@ -13,7 +13,7 @@ from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, RunReport, Verdict
 from fleet.model.visit import Timing
-from fleet.model.words import Connection, Observed, Phase, Reason, Severity, State, Word
+from fleet.model.words import OS, Connection, Observed, Phase, Reason, Severity, State, Word
 
 Json = dict[str, Any]
 
@@ -44,6 +44,7 @@ def _result(told: Json) -> HostResult:
             address=told["address"],
             port=told["port"],
             connection=Connection(told["connection"]),
+            os=OS.WINDOWS if told["connection"] == "winrm" or "Windows" in told["os"] else OS.LINUX,
             groups=tuple(told["groups"]),
             labels=tuple(told["labels"].items()),
         ),

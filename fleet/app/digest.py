@@ -80,7 +80,7 @@ class Digest:
         findings = rank(self._classifier.classify(observation), self._pack)
         result = HostResult(
             host=host,
-            verdict=judge(visit, observation, findings, self._pack, host.os),
+            verdict=judge(visit, observation, findings, self._pack, host),
             findings=findings,
             os_name=observation.os_name,
             agent=observation.agent,

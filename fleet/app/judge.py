@@ -10,11 +10,12 @@ from fleet.classify.evidence import harmless
 from fleet.classify.rank import rank
 from fleet.collect.framing import TIER0
 from fleet.model.finding import Finding
+from fleet.model.host import Host
 from fleet.model.observation import Observation
 from fleet.model.pack import Item, Pack
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
-from fleet.model.words import OS, Observed, Phase, Privilege, Reason, Severity, State, Word
+from fleet.model.words import OS, Connection, Observed, Phase, Privilege, Reason, Severity, State, Word
 
 ACTIONS: tuple[tuple[Reason, str], ...] = (
     (Reason.UNREACHABLE, "Check that the host is up, its address is right and SSH listens there."),
@@ -28,7 +29,7 @@ ACTIONS: tuple[tuple[Reason, str], ...] = (
     (Reason.SKIPPED, "Run again for the hosts that were not visited."),
     (Reason.BUG, "Report the bug with the traceback from the log file."),
 )
-_WINDOWS_ACTIONS = {
+_WINRM_ACTIONS = {
     Reason.UNREACHABLE: (
         "Check that the host is up, its address is right and WinRM listens there "
         "(`winrm enumerate winrm/config/listener`)."
@@ -40,6 +41,10 @@ _WINDOWS_ACTIONS = {
     ),
     Reason.PRIVILEGE: "Put the login into the host's Administrators, or use `fleet privileges jea`.",
     Reason.REMOTE: "Log in by hand with `Enter-PSSession` and see that PowerShell runs there.",
+}
+_WINDOWS_ACTIONS = {
+    Reason.PRIVILEGE: "Put the login into the host's Administrators.",
+    Reason.REMOTE: "Log in by hand with `ssh` and see that `powershell` runs there.",
 }
 
 _FAILING = (Severity.CRITICAL, Severity.ERROR)
@@ -77,10 +82,10 @@ def judge(
     observation: Observation,
     findings: Sequence[Finding],
     pack: Pack,
-    os: OS = OS.LINUX,
+    host: Host,
 ) -> Verdict:
-    """The verdict. Findings of a partial visit keep their word, and the message says what was not read;
-    without any, that decides.
+    """The verdict on that host. Findings of a partial visit keep their word, and the message says what was
+    not read; without any, that decides.
 
     HEALTHY is said only when the visit is complete and every item that the pack requires of hosts of that
     family was read and understood, where a file that does not exist counts as read.
@@ -88,7 +93,7 @@ def judge(
     if any(capture.skipped == TIER0 for capture in visit.captures):
         return _not_visited(_SPARED, _OPEN_TIER0)
     active = [f for f in rank(findings, pack) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
-    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack.items_for(os)))
+    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack.items_for(host.os)))
     whole = visit.complete and visit.failure is None and not gaps
     if active and (visit.captures or visit.failure is None):
         return Verdict(
@@ -100,7 +105,7 @@ def judge(
         )
     if whole:
         return Verdict(word=Word.HEALTHY, observed=Observed.FULL)
-    return _not_observed(visit, gaps, os)
+    return _not_observed(visit, gaps, host)
 
 
 def word_of(active: Sequence[Finding]) -> Word:
@@ -112,12 +117,14 @@ def word_of(active: Sequence[Finding]) -> Word:
     return Word.HEALTHY
 
 
-def usual_action(reason: Reason, os: OS, phase: Phase | None = None) -> str:
-    """What to do about a host of that family which was not observed for that reason, in that phase."""
+def usual_action(reason: Reason, host: Host, phase: Phase | None = None) -> str:
+    """What to do about a host like that one which was not observed for that reason, in that phase."""
     if reason is Reason.DEADLINE and phase is Phase.CONNECT:
         return _NO_ANSWER
     usual = dict(ACTIONS)[reason]
-    return _WINDOWS_ACTIONS.get(reason, usual) if os is OS.WINDOWS else usual
+    if host.connection is Connection.WINRM:
+        return _WINRM_ACTIONS.get(reason, usual)
+    return _WINDOWS_ACTIONS.get(reason, usual) if host.os is OS.WINDOWS else usual
 
 
 def first_sentence(text: str) -> str:
@@ -209,7 +216,7 @@ def _not_visited(message: str, action: str) -> Verdict:
     )
 
 
-def _not_observed(visit: Visit, gaps: Sequence[_Gap], os: OS) -> Verdict:
+def _not_observed(visit: Visit, gaps: Sequence[_Gap], host: Host) -> Verdict:
     reason, phase, message, action = _why(visit, gaps)
     return Verdict(
         word=Word.NOT_OBSERVED,
@@ -217,7 +224,7 @@ def _not_observed(visit: Visit, gaps: Sequence[_Gap], os: OS) -> Verdict:
         reason=reason,
         phase=phase,
         message=message,
-        action=action or usual_action(reason, os, phase),
+        action=action or usual_action(reason, host, phase),
     )
 
 

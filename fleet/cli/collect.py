@@ -161,7 +161,7 @@ def _commands_of(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
     if plan.os is OS.WINDOWS:
         yield f"# script, SHA-256 {plan.sha256}, sent as the one command of a PowerShell session:"
         yield plan.script.decode()
-        for tier0 in sorted({host.winrm.tier0 for host in hosts}):
+        for tier0 in sorted({host.tier0 for host in hosts}):
             command = plan.command(Become.NONE, nonce="NONCE", run_id="RUN", tier0=tier0)
             yield f"# its arguments, one a line (NONCE and RUN vary):\n{command}"
         return

@@ -129,7 +129,7 @@ class Visitor:
                     run_id=self.run_id,
                     prompt=prompt,
                     ready=ready,
-                    tier0=host.winrm.tier0,
+                    tier0=host.tier0,
                 )
             )
             first = b""

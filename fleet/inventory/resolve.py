@@ -9,10 +9,20 @@ from itertools import islice
 
 from fleet.inventory.document import Mistakes
 from fleet.inventory.tree import Entry, Group, Tree
-from fleet.inventory.variables import LABEL, Layer, Secret, Setting, is_sound, value_of
+from fleet.inventory.variables import (
+    BECOMES,
+    LABEL,
+    NO_BECOME,
+    Layer,
+    Secret,
+    Setting,
+    becomes,
+    is_sound,
+    value_of,
+)
 from fleet.inventory.winrm import WINRM_ONLY, WinrmBuilder, winrm_faults
 from fleet.model.host import Host, SecretRef, Winrm
-from fleet.model.words import Become, Connection, HostKeyPolicy
+from fleet.model.words import OS, Become, Connection, HostKeyPolicy
 from fleet.parse.nodeset import fold
 
 _MAX_LINES = 50
@@ -115,9 +125,9 @@ class Resolver:
 
     def _built(self, name: str, layer: Layer, groups: tuple[str, ...]) -> Host:
         if value_of(layer, "connection", Connection, Connection.SSH) is not Connection.WINRM:
-            return _unix_host(name, layer, groups, self._known_hosts)
+            return _shell_host(name, layer, groups, self._known_hosts)
         winrm, port = self._winrm.build(layer, name)
-        return _windows_host(name, layer, groups, winrm, port)
+        return _winrm_host(name, layer, groups, winrm, port)
 
     def _own(self, entry: Entry) -> Layer:
         if len(entry.layers) == 1:
@@ -155,8 +165,10 @@ def _contradict(one: Setting, other: Setting) -> bool:
     return None not in (one.value, other.value) and one.value != other.value
 
 
-def _unix_host(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
+def _shell_host(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: str) -> Host:
     connection = value_of(layer, "connection", Connection, Connection.SSH)
+    # The machine fleet runs on is none of Windows.
+    is_windows = connection is Connection.SSH and value_of(layer, "os", OS, OS.LINUX) is OS.WINDOWS
     policy = value_of(layer, "host_key_policy", HostKeyPolicy, HostKeyPolicy.STRICT)
     needs_known_hosts = connection is Connection.SSH and policy is not HostKeyPolicy.OFF
     return Host(
@@ -164,27 +176,31 @@ def _unix_host(name: str, layer: Layer, groups: tuple[str, ...], known_hosts: st
         address=value_of(layer, "address", str, name),
         port=value_of(layer, "port", int, 22),
         connection=connection,
+        os=OS.WINDOWS if is_windows else OS.LINUX,
         user=value_of(layer, "user", str, ""),
         key_file=value_of(layer, "key_file", str, None),
         password=_secret(layer, "password", name),
-        become=value_of(layer, "become", Become, Become.NONE),
-        become_password=_secret(layer, "become_password", name),
+        become=Become.NONE if is_windows else value_of(layer, "become", Become, Become.NONE),
+        become_password=None if is_windows else _secret(layer, "become_password", name),
         known_hosts=value_of(layer, "known_hosts", str, known_hosts if needs_known_hosts else None),
         host_key_policy=policy,
+        tier0=is_windows and value_of(layer, "tier0", bool, False),
         groups=groups,
         labels=_labels(layer),
     )
 
 
-def _windows_host(name: str, layer: Layer, groups: tuple[str, ...], winrm: Winrm, port: int) -> Host:
+def _winrm_host(name: str, layer: Layer, groups: tuple[str, ...], winrm: Winrm, port: int) -> Host:
     return Host(
         name=name,
         address=value_of(layer, "address", str, name),
         port=port,
         connection=Connection.WINRM,
+        os=OS.WINDOWS,
         user=value_of(layer, "user", str, ""),
         password=_secret(layer, "password", name),
         winrm=winrm,
+        tier0=value_of(layer, "tier0", bool, False),
         groups=groups,
         labels=_labels(layer),
     )
@@ -206,6 +222,8 @@ def _labels(layer: Layer) -> tuple[tuple[str, str], ...]:
 def _faults(host: Host, layer: Layer, own: Layer, line: int) -> Iterator[tuple[str, int]]:
     if is_sound(layer, "connection"):
         yield from _foreign_faults(host, own)
+        if is_sound(layer, "os"):
+            yield from _family_faults(host, own)
     if host.connection is Connection.WINRM:
         yield from winrm_faults(host, layer, own, line)
         return
@@ -222,11 +240,24 @@ def _foreign_faults(host: Host, own: Layer) -> Iterator[tuple[str, int]]:
     """What its own entry says and its connection does not use; inherited, it would be meant for others."""
     is_windows = host.connection is Connection.WINRM
     for variable in _SSH_ONLY if is_windows else WINRM_ONLY:
-        if variable in own and own[variable].value is not None:
+        # Where the entry itself says os: windows, it was told as that was read.
+        is_told = variable in BECOMES and value_of(own, "os", OS, None) is OS.WINDOWS
+        if variable in own and own[variable].value is not None and not is_told:
             theirs = "ssh" if is_windows else "winrm"
             hint = "; over winrm the account's own rights count" if variable.startswith("become") else ""
             text = f"{variable} is for connection: {theirs}, and this is {host.connection}{hint}"
             yield text, own[variable].line
+
+
+def _family_faults(host: Host, own: Layer) -> Iterator[tuple[str, int]]:
+    """What its own entry says and hosts of its family have no use for."""
+    told = value_of(own, "os", OS, host.os)
+    if told is not host.os:
+        yield f"os: {told} is not for connection: {host.connection}", own["os"].line
+    if host.os is OS.LINUX and "tier0" in own and own["tier0"].value is not None:
+        yield "tier0 is for Windows hosts: os: windows, or connection: winrm", own["tier0"].line
+    if host.os is OS.WINDOWS and host.connection is Connection.SSH and "os" not in own:
+        yield from ((f"{variable} {NO_BECOME}", line) for variable, line in becomes(own))
 
 
 def named(names: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -12,12 +12,14 @@ from typing import TypeVar
 
 from fleet.inventory.document import BACKSLASH, Mistakes, Node, Scalar, entries
 from fleet.model.host import SSH_AGENT, SecretRef
-from fleet.model.words import Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
+from fleet.model.words import OS, Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
 
 LABEL = "labels."
 """A label is a variable of its own, ``labels.site``, so that labels merge by key."""
 
 UNUSED_CA_FILE = "ca_file is used with cert_validation: strict only"
+NO_BECOME = "is for Linux hosts: on Windows the account's own rights count"
+BECOMES = ("become", "become_password")
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -109,7 +111,17 @@ def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> La
             _add(layer, key, value, places, mistakes)
     if "ca_file" in layer and value_of(layer, "cert_validation", str, STRICT) != STRICT:
         mistakes.add(layer["ca_file"].line, UNUSED_CA_FILE, "ca_file")
+    if value_of(layer, "os", OS, None) is OS.WINDOWS:
+        for variable, line in becomes(layer):
+            mistakes.add(line, f"{variable} {NO_BECOME}", variable)
     return layer
+
+
+def becomes(layer: Layer) -> Iterator[tuple[str, int]]:
+    """The variables that ask for another account's rights, with their lines."""
+    for variable in BECOMES:
+        if variable in layer and layer[variable].value not in (None, Become.NONE):
+            yield variable, layer[variable].line
 
 
 def _unknown(key: str, name: str) -> str:
@@ -264,6 +276,7 @@ VARIABLES: dict[str, Callable[[str, Places], Value]] = {
     "port": _port,
     "user": _user,
     "connection": _word(Connection),
+    "os": _word(OS),
     "key_file": _key_file,
     "password": _secret,
     "become": _word(Become),

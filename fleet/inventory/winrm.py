@@ -21,7 +21,6 @@ WINRM_ONLY = (
     "spn_host",
     "proxy",
     "configuration_name",
-    "tier0",
 )
 """Variables that nothing but ``connection: winrm`` uses."""
 
@@ -85,7 +84,6 @@ def _build(layer: Layer, scheme: Scheme, spn_host: str | None) -> Winrm:
         spn_host=spn_host,
         proxy=value_of(layer, "proxy", str, None),
         configuration_name=value_of(layer, "configuration_name", str, None),
-        tier0=value_of(layer, "tier0", bool, False),
     )
 
 

@@ -32,7 +32,7 @@ class Winrm:
     ``cert_validation``: ``strict``, ``off`` or ``sha256:`` and 64 hex digits of the certificate.
     ``spn_host`` None: the host's address. ``proxy``: a ``socks5h://`` or ``http://`` URL without credentials.
     ``configuration_name``: a session configuration (JEA) that offers the visit as a function; None: the usual
-    one, which runs the script. ``tier0``: a domain controller may be visited.
+    one, which runs the script.
     """
 
     scheme: Scheme = Scheme.HTTP
@@ -46,17 +46,20 @@ class Winrm:
     spn_host: str | None = None
     proxy: str | None = None
     configuration_name: str | None = None
-    tier0: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """One host to visit. Paths are absolute; ``port`` is 1 to 65535; groups are outermost first."""
+    """One host to visit. Paths are absolute; ``port`` is 1 to 65535; groups are outermost first.
+
+    ``os``: the family whose script it runs. ``tier0``: a domain controller of Windows may be visited.
+    """
 
     name: str
     address: str
     port: int = 22
     connection: Connection = Connection.SSH
+    os: OS = OS.LINUX
     user: str = ""
     key_file: str | None = None
     password: SecretRef | None = None
@@ -65,6 +68,7 @@ class Host:
     known_hosts: str | None = None
     host_key_policy: HostKeyPolicy = HostKeyPolicy.STRICT
     winrm: Winrm = Winrm()
+    tier0: bool = False
     groups: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -73,8 +77,7 @@ class Host:
             raise ValueError("a host needs a name and an address")
         if not 1 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is not within 1..65535")
-
-    @property
-    def os(self) -> OS:
-        """The family whose script it runs."""
-        return OS.WINDOWS if self.connection is Connection.WINRM else OS.LINUX
+        if self.connection is Connection.WINRM and self.os is not OS.WINDOWS:
+            raise ValueError("winrm reaches Windows hosts only")
+        if self.os is OS.WINDOWS and (self.become is not Become.NONE or self.become_password):
+            raise ValueError("no visit of a Windows host changes its account")

@@ -115,7 +115,7 @@ def remedy(result: HostResult) -> str:
     """The one next action for the host; empty only where nothing needs doing."""
     verdict = result.verdict
     told = next_action(verdict.action, verdict.cause)
-    return told or (usual_action(verdict.reason, result.host.os) if verdict.reason else "")
+    return told or (usual_action(verdict.reason, result.host) if verdict.reason else "")
 
 
 def _finding_rows(report: RunReport) -> Iterator[Iterator[str]]:

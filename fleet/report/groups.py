@@ -109,7 +109,7 @@ def _badness(group: CauseGroup) -> tuple[bool, int, int, str]:
 
 def gap_groups(report: RunReport) -> tuple[GapGroup, ...]:
     """The hosts not observed by reason and phase, most hosts first, then by message, most hosts first.
-    Families that are told to do another thing about it are apart.
+    Hosts that are told to do another thing about it are apart.
 
     A reason and phase with more than five messages has the rarest of them in one group.
     """
@@ -117,7 +117,7 @@ def gap_groups(report: RunReport) -> tuple[GapGroup, ...]:
     for result in report.results:
         reason = result.verdict.reason
         if reason is not None:
-            usual = usual_action(reason, result.host.os)
+            usual = usual_action(reason, result.host)
             found[reason, result.verdict.phase, usual].append(result)
     most_first = sorted(found.values(), key=len, reverse=True)
     return tuple(group for results in most_first for group in _by_message(results))
@@ -145,7 +145,7 @@ def _gap_group(message: str, results: Sequence[HostResult]) -> GapGroup:
         phase=verdict.phase,
         message=clean(verdict.message if alone else message),
         action=clean(verdict.action if alone else _general(verdict.action, results[0]))
-        or usual_action(reason, results[0].host.os),
+        or usual_action(reason, results[0].host),
         hosts=tuple(clean(result.host.name) for result in results),
     )
 

@@ -11,7 +11,7 @@ from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.visit import Timing
-from fleet.model.words import Connection, Observed, Phase, Reason, Severity, State, Word
+from fleet.model.words import OS, Connection, Observed, Phase, Reason, Severity, State, Word
 
 Row = Mapping[str, Any]
 """A row by column name, without the keys the database gave it."""
@@ -144,6 +144,7 @@ def _host_to_row(host: Host) -> dict[str, Any]:
         "port": host.port,
         "user": host.user,
         "connection": host.connection.value,
+        "os": host.os.value,
         "groups": list(host.groups),
         "labels": [list(pair) for pair in host.labels],
     }
@@ -156,6 +157,7 @@ def _host_from_row(name: str, row: Row) -> Host:
         port=row["port"],
         user=row["user"],
         connection=Connection(row["connection"]),
+        os=OS(row["os"]),
         groups=tuple(row["groups"]),
         labels=tuple((key, value) for key, value in row["labels"]),
     )

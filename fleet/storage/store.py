@@ -34,7 +34,7 @@ _SKIPPED = Verdict(
 class SqlStore:
     """Keeps runs in SQLite or PostgreSQL; used by one thread at a time.
 
-    A host comes back as reports show it: name, address, port, user, connection, groups and labels,
+    A host comes back as reports show it: name, address, port, user, connection, os, groups and labels,
     everything else of it at its default.
     """
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from fleet.storage.columns import CleanJson, CleanText, Count, Instant
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration's revision: a database at it needs no upgrade. Older ones sort before it."""
 
 VERSION_TABLE = "fleet_schema"
@@ -97,6 +97,7 @@ visits = Table(
     Column("port", Integer, nullable=False),
     _text("user"),
     _text("connection"),
+    _text("os"),
     Column("groups", CleanJson, nullable=False),
     Column("labels", CleanJson, nullable=False),
     _text("verdict"),

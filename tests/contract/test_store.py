@@ -9,9 +9,12 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, text
 
@@ -21,7 +24,7 @@ from fleet.model.host import Host, SecretRef
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.visit import Timing
-from fleet.model.words import Become, Observed, Phase, Reason, Severity, State, Word
+from fleet.model.words import OS, Become, Connection, Observed, Phase, Reason, Severity, State, Word
 from fleet.ports import Store
 from fleet.storage import SqlStore, open_existing, open_store
 from fleet.storage.database import open_database
@@ -142,6 +145,38 @@ def test_a_host_is_kept_as_shown_without_its_credentials(store: SqlStore) -> Non
     store.begin(a_run(), [full])
     store.save("run-0001", [(a_result(full), b"")])
     assert the_results(store) == (a_result(HOSTS[0]),)
+
+
+def test_a_windows_host_comes_back_as_one_however_it_was_reached(store: SqlStore) -> None:
+    over_ssh = replace(HOSTS[0], os=OS.WINDOWS)
+    over_winrm = replace(HOSTS[1], os=OS.WINDOWS, connection=Connection.WINRM)
+    store.begin(a_run(), [over_ssh, over_winrm, HOSTS[2]])
+    assert [result.host for result in the_results(store)] == [over_ssh, over_winrm, HOSTS[2]]
+
+
+def test_hosts_of_the_first_schema_are_of_the_family_that_they_were_reached_by(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/old.db")
+    config = Config()
+    config.set_main_option("script_location", "fleet.storage:migrations")
+    with closing(database), database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in (
+            "INSERT INTO runs VALUES ('r', '', '2026-01-01 00:00:00', 2, '', '', '', NULL, NULL, '[]')",
+            "INSERT INTO hosts VALUES (1, 'linux'), (2, 'windows')",
+            (
+                "INSERT INTO visits (run_id, host_id, position, address, port, user, connection, groups,"
+                " labels, verdict, observed, reason, message, action, os_name, duration_s, timings)"
+                " SELECT 'r', id, id, name, 22, '', CASE id WHEN 1 THEN 'ssh' ELSE 'winrm' END, '[]', '[]',"
+                " 'NOT_OBSERVED', 'none', 'skipped', '', '', '', 0, '[]' FROM hosts"
+            ),
+        ):
+            connection.execute(text(statement))
+    with closing(open_store(f"sqlite:///{tmp_path}/old.db")) as store:
+        assert [(one.host.name, one.host.os) for one in the_results(store)] == [
+            ("linux", OS.LINUX),
+            ("windows", OS.WINDOWS),
+        ]
 
 
 def test_what_a_host_says_is_stored_whatever_it_says(store: SqlStore) -> None:

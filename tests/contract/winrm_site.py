@@ -18,7 +18,7 @@ from fleet.lab.winrm.server import WinrmServer
 from fleet.lab.winrm.users import User, Users
 from fleet.lab.winrm.words import Reply, Request
 from fleet.model.host import Host, SecretRef, Winrm
-from fleet.model.words import Connection, Phase, Scheme
+from fleet.model.words import OS, Connection, Phase, Scheme
 from fleet.ports import Guard, Process, Session
 from fleet.transport.winrm.transport import WinrmTransport
 from tests.fakes import FakeSecrets
@@ -70,7 +70,7 @@ class Estate:
         if is_https:
             fields = {"scheme": Scheme.HTTPS, "ca_file": str(self.authority.ca_file), **fields}
         known = {"name": "win01", "address": "127.0.0.1", "user": ACCOUNT, "password": PASSWORD, **own}
-        return Host(port=port, connection=Connection.WINRM, winrm=Winrm(**fields), **known)
+        return Host(port=port, connection=Connection.WINRM, os=OS.WINDOWS, winrm=Winrm(**fields), **known)
 
 
 @contextlib.contextmanager

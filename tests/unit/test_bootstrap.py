@@ -8,7 +8,7 @@ import pytest
 
 from fleet.bootstrap import fitting_concurrency, inventory_warnings
 from fleet.model.host import Host, Winrm
-from fleet.model.words import Connection, HostKeyPolicy, Scheme
+from fleet.model.words import OS, Connection, HostKeyPolicy, Scheme
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,9 @@ def test_every_run_says_whose_identity_is_not_checked() -> None:
     unchecked = Winrm(scheme=Scheme.HTTPS, cert_validation="off")
     hosts = (
         Host(name="a", address="a", host_key_policy=HostKeyPolicy.OFF),
-        Host(name="b", address="b", connection=Connection.WINRM, winrm=unchecked),
-        Host(name="c", address="c", connection=Connection.WINRM, winrm=unchecked),
-        Host(name="d", address="d", connection=Connection.WINRM),
+        Host(name="b", address="b", connection=Connection.WINRM, os=OS.WINDOWS, winrm=unchecked),
+        Host(name="c", address="c", connection=Connection.WINRM, os=OS.WINDOWS, winrm=unchecked),
+        Host(name="d", address="d", connection=Connection.WINRM, os=OS.WINDOWS),
     )
     assert inventory_warnings(hosts) == (
         "host keys are NOT checked for 1 of 4 hosts (host_key_policy: off)",

@@ -10,11 +10,12 @@ import pytest
 from fleet.app.judge import ACTIONS, first_sentence
 from fleet.app.judge import judge as judge_observed
 from fleet.model.finding import Finding
+from fleet.model.host import Host
 from fleet.model.observation import Observation
 from fleet.model.pack import Condition, Item, Pack, Rule
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Failure, Visit
-from fleet.model.words import OS, Observed, Phase, Privilege, Reason, Severity, State, Word
+from fleet.model.words import OS, Connection, Observed, Phase, Privilege, Reason, Severity, State, Word
 
 PACK = Pack(
     name="p",
@@ -27,6 +28,10 @@ PACK = Pack(
     rules=(),
     digest="",
 )
+LINUX_HOST = Host(name="h", address="h")
+WINRM_HOST = Host(name="h", address="h", connection=Connection.WINRM, os=OS.WINDOWS)
+WINDOWS_HOST = Host(name="h", address="h", os=OS.WINDOWS)
+"""One of Windows that is reached over SSH."""
 GONE = Failure(reason=Reason.UNREACHABLE, phase=Phase.CONNECT, message="refused")
 
 
@@ -66,9 +71,9 @@ def judge(
     findings: tuple[Finding, ...],
     pack: Pack,
     observation: Observation | None = None,
-    os: OS = OS.LINUX,
+    host: Host = LINUX_HOST,
 ) -> Verdict:
-    return judge_observed(visit, observation or Observation(), findings, pack, os)
+    return judge_observed(visit, observation or Observation(), findings, pack, host)
 
 
 WHOLE = visit(capture("show"), capture("log"))
@@ -257,15 +262,15 @@ WINDOWS = replace(
 def test_a_windows_file_that_does_not_exist_was_looked_at() -> None:
     said = rb"C:\ProgramData\x\himds.log: No such file or directory"
     absent = capture("log", 1, stderr=said)
-    assert judge(visit(capture("show"), absent), (), WINDOWS, os=OS.WINDOWS).word is Word.HEALTHY
+    assert judge(visit(capture("show"), absent), (), WINDOWS, host=WINRM_HOST).word is Word.HEALTHY
     # A program that lacks a file of its own has not done its work.
-    lacking = judge(visit(capture("show", 1, stderr=said), capture("log")), (), WINDOWS, os=OS.WINDOWS)
+    lacking = judge(visit(capture("show", 1, stderr=said), capture("log")), (), WINDOWS, host=WINRM_HOST)
     assert (lacking.word, lacking.reason) == (Word.NOT_OBSERVED, Reason.PARTIAL)
 
 
 def test_a_plain_user_of_windows_is_told_how_to_be_more() -> None:
     denied = visit(capture("show"), capture("log", 126, denied=True, stderr=b"access denied"))
-    verdict = judge(denied, (), WINDOWS, os=OS.WINDOWS)
+    verdict = judge(denied, (), WINDOWS, host=WINRM_HOST)
     assert (verdict.word, verdict.reason) == (Word.NOT_OBSERVED, Reason.PRIVILEGE)
     assert verdict.message == "not read: log (access denied)"
     assert "Administrators" in verdict.action
@@ -276,15 +281,26 @@ def test_a_plain_user_of_windows_is_told_how_to_be_more() -> None:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_no_advice_for_windows_speaks_of_linux(reason: Reason) -> None:
     lost = visit(complete=False, failure=replace(GONE, reason=reason))
-    action = judge(lost, (), WINDOWS, os=OS.WINDOWS).action
+    action = judge(lost, (), WINDOWS, host=WINRM_HOST).action
     assert action
     assert not [word for word in ("SSH", "host key", "sudo", "`sh`") if word in action]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_no_advice_for_windows_over_ssh_speaks_of_winrm_or_sudo(reason: Reason) -> None:
+    lost = visit(complete=False, failure=replace(GONE, reason=reason))
+    action = judge(lost, (), WINDOWS, host=WINDOWS_HOST).action
+    assert action
+    assert not [
+        word for word in ("WinRM", "certificate", "jea", "PSSession", "sudo", "`sh`") if word in action
+    ]
+    assert ("SSH" in action) is (reason is Reason.UNREACHABLE)
 
 
 def test_a_domain_controller_that_was_spared_is_no_partial_visit() -> None:
     spared = visit(*(capture(name, None, skipped="tier0") for name in ("show", "log")))
     for findings in ((), (finding("clock-skew", Severity.WARNING),)):
-        verdict = judge(spared, findings, WINDOWS, os=OS.WINDOWS)
+        verdict = judge(spared, findings, WINDOWS, host=WINRM_HOST)
         assert (verdict.word, verdict.reason, verdict.observed) == (
             Word.NOT_OBSERVED,
             Reason.SKIPPED,

@@ -11,6 +11,7 @@ from fleet.app.classify_files import classify_paths
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
 from fleet.classify.rank import rank
+from fleet.model.host import Host
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
 from fleet.model.words import Privilege, Reason, Word
@@ -66,7 +67,7 @@ def verdict_on(**answers: Answer | None) -> Verdict:
     visit = Visit(started_at=NOW, duration_s=1.0, captures=captures, complete=True, clock_offset_s=0.0)
     observation = observe_visit(visit, ANCHORS)
     findings = rank(CLASSIFIER.classify(observation), PACK)
-    return judge(visit, observation, findings, PACK)
+    return judge(visit, observation, findings, PACK, Host(name="h", address="h"))
 
 
 def test_a_host_that_is_well() -> None:

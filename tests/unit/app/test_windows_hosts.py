@@ -24,7 +24,7 @@ from tests.windows_host import BODIES, NAMES, NOW, SHOW, SYSTEM, event, instant,
 
 PACK = load_pack()
 PLAN = plan_visit(PACK.items, CheckMode.AUTO, OS.WINDOWS)
-HOST = Host(name="win01", address="198.51.100.4", port=5985, connection=Connection.WINRM)
+HOST = Host(name="win01", address="198.51.100.4", port=5985, connection=Connection.WINRM, os=OS.WINDOWS)
 DIGEST = Digest(PACK, {OS.WINDOWS: PLAN}, b"k" * 32, FakeSecrets(), frozenset())
 NONCE = "5" * 32
 Failed = tuple[int, bytes]

@@ -16,7 +16,7 @@ from fleet.model.words import OS, Become, CheckMode, Connection, Privilege
 from fleet.packs.load import load_pack
 from tests.fakes import FakeClock, FakeSecrets, SayingTransport
 
-HOST = Host(name="win01", address="win01", connection=Connection.WINRM, winrm=Winrm())
+HOST = Host(name="win01", address="win01", connection=Connection.WINRM, os=OS.WINDOWS, winrm=Winrm())
 PLAN = plan_visit(load_pack().items, CheckMode.AUTO, OS.WINDOWS)
 
 

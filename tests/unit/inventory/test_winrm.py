@@ -28,6 +28,7 @@ def test_a_windows_host_is_sealed_http_with_negotiate_unless_told(load: Load) ->
         address="win01.corp.example",
         port=5985,
         connection=Connection.WINRM,
+        os=OS.WINDOWS,
         user="CORP\\fleet",
         password=SecretRef(scheme="env", target="PW"),
         winrm=Winrm(scheme=Scheme.HTTP, auth=WinrmAuth.NEGOTIATE),
@@ -51,8 +52,8 @@ def test_every_variable(load: Load, tmp_path: Path) -> None:
         ca_file="/etc/ca.pem",
         proxy="socks5h://bastion:1080",
         configuration_name="FleetVisit",
-        tier0=True,
     )
+    assert host.tier0
     kerberos = of(
         load, "{auth: kerberos, keytab: f.keytab, spn_service: WSMAN, spn_host: '{host}.corp.example'}"
     )
@@ -177,7 +178,9 @@ def test_hosts_that_are_reached_alike_share_what_says_so(load: Load) -> None:
         ("{key_file: id}", "key_file is for connection: ssh, and this is winrm"),
         ("{become: shell}", "become is for connection: ssh, and this is winrm; over winrm the account's own"),
         ("{host_key_policy: 'off'}", "host_key_policy is for connection: ssh"),
-        ("{connection: ssh, key_file: id, tier0: true}", "tier0 is for connection: winrm, and this is ssh"),
+        ("{connection: ssh, key_file: id, tier0: true}", "tier0 is for Windows hosts: os: windows, or"),
+        ("{os: linux}", "os: linux is not for connection: winrm"),
+        ("{os: windows, become: shell}", "become is for Linux hosts: on Windows the account's own rights"),
         ("{connection: local, auth: ntlm}", "auth is for connection: winrm, and this is local"),
         ("{spn_host: 'a b'}", "is not a host name"),
         ("{spn_service: HTTP/win01}", "the first part of a service principal name"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.model.report import HostResult
-from fleet.model.words import Connection, Phase, Reason, Word
+from fleet.model.words import OS, Connection, Phase, Reason, Word
 from fleet.report.summary import render_summary
 from fleet.report.text import clean
 from tests.unit.report.sample import STOPPED, make_report, make_result, make_unseen, varied_report
@@ -62,7 +62,7 @@ def test_many_different_messages_of_one_reason_stay_few_blocks() -> None:
 
 
 def _on_windows(result: HostResult) -> HostResult:
-    return replace(result, host=replace(result.host, connection=Connection.WINRM))
+    return replace(result, host=replace(result.host, connection=Connection.WINRM, os=OS.WINDOWS))
 
 
 def test_each_family_is_told_its_own_remedy() -> None:
