@@ -18,7 +18,8 @@ from fleet.report.text import clean
 MAX_MESSAGES = 5
 MAX_PRINTED = 3
 MAX_FOLDED = 1000
-_FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
+# Of SSH keys, and of certificates.
+_FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}|\bsha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
+
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult
 from fleet.model.words import Phase, Reason, Severity, State
 
 SUCCESS_CODE = "AZCM0000"
+ONE_COMMAND = timedelta(minutes=10)
+"""Longer than a command of the agent takes from what makes it fail to the code that it ends with."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def told_findings(result: HostResult) -> tuple[Finding, ...]:
@@ -15,14 +22,32 @@ def told_findings(result: HostResult) -> tuple[Finding, ...]:
 
 
 def printed_codes(result: HostResult) -> tuple[str, ...]:
-    """The codes of failures that the agent printed and that still hold, the cause's own first."""
-    found = [
-        finding.code
-        for finding in result.findings
-        if finding.code and finding.state is State.ACTIVE and finding.severity is not Severity.INFO
-    ]
+    """The codes that the agent printed as it failed for the cause: the cause's own, else those of failures
+    that still hold and were seen when it was, the nearest first. Of a cause that has no time, such as a
+    service that is down, the newest first.
+    """
     cause = result.verdict.cause
-    return tuple(dict.fromkeys([*([cause.code] if cause and cause.code else []), *found]))
+    if cause is not None and cause.code:
+        return (cause.code,)
+    failures = [finding for finding in result.findings if finding.code and _is_failure(finding)]
+    if cause is None or cause.last_seen_at is None:
+        failures.sort(key=lambda finding: finding.last_seen_at or _NEVER, reverse=True)
+    else:
+        timed = sorted(((_away(cause, finding), finding) for finding in failures), key=itemgetter(0))
+        failures = [finding for away, finding in timed if away <= ONE_COMMAND]
+    return tuple(dict.fromkeys(finding.code or "" for finding in failures))
+
+
+def _is_failure(finding: Finding) -> bool:
+    return finding.state is State.ACTIVE and finding.severity is not Severity.INFO
+
+
+def _away(cause: Finding, finding: Finding) -> timedelta:
+    """How long before or after all sightings of the cause the finding was last seen."""
+    at, end = finding.last_seen_at, cause.last_seen_at
+    if at is None or end is None:
+        return timedelta.max
+    return max((cause.first_seen_at or end) - at, at - end, timedelta(0))
 
 
 def telling_line(finding: Finding) -> Evidence | None:

@@ -96,6 +96,7 @@ def test_every_host_gets_its_verdict(out: Path, host: HostDescription) -> None:
     assert row["reason"] == (host.expect.reason or "")
     assert row["phase"] == (host.expect.phase or "")
     assert row["rule"] == (host.expect.rule or "")
+    assert host.expect.code is None or row["code"] == host.expect.code
 
 
 @pytest.mark.parametrize("host", load_demo(), ids=lambda host: host.name)

@@ -65,6 +65,15 @@ def _on_windows(result: HostResult) -> HostResult:
     return replace(result, host=replace(result.host, connection=Connection.WINRM, os=OS.WINDOWS))
 
 
+def test_hosts_that_show_keys_or_certificates_of_their_own_share_a_block() -> None:
+    for shows in ("SHA256:" + "{}" * 43, "sha256:" + "{}" * 64):
+        unseen = [
+            make_unseen(f"a{n}", Reason.IDENTITY, Phase.HANDSHAKE, f"shows {shows.replace('{}', str(n))}")
+            for n in range(2)
+        ]
+        assert "handshake, 2 hosts: a[0-1]\n    shows KEY." in render_summary(make_report(unseen))
+
+
 def test_each_family_is_told_its_own_remedy() -> None:
     on_windows = replace(STOPPED, remediation="Start it with `Start-Service himds`.")
     failing = [make_result("db01", Word.FAILING, STOPPED), make_result("db02", Word.FAILING, STOPPED)]
