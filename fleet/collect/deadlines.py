@@ -26,8 +26,9 @@ class Limits:
 
 
 class PhaseClock:
-    """``async with`` around a visit. :meth:`enter` starts a phase and its deadline; when one passes, the work
-    inside is cancelled and DeadlineError names the phase. Time spent in :meth:`paused` counts for nobody."""
+    """``async with`` around a visit, which has its deadline from the start. :meth:`enter` starts a phase and
+    its deadline; when one passes, the work inside is cancelled and DeadlineError names the phase. Time spent
+    in :meth:`paused` counts for nobody."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -44,6 +45,7 @@ class PhaseClock:
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
         self._is_open = True
+        self._arm()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -79,8 +81,9 @@ class PhaseClock:
         self._arm()
 
     def _arm(self) -> None:
-        if self.phase is not None and self._may_reschedule():
-            self._scope.reschedule(min(self._since + self._limits.of(self.phase), self._host_ends))
+        if self._may_reschedule():
+            phase_ends = self._host_ends if self.phase is None else self._since + self._limits.of(self.phase)
+            self._scope.reschedule(min(phase_ends, self._host_ends))
 
     def _may_reschedule(self) -> bool:
         return self._is_open and not self._is_stopped and not self._scope.expired()

@@ -15,6 +15,10 @@ from fleet.transport.winrm.frames import LENGTHS, Frame, Kind, opened_frame
 START_S = 60.0
 """Loading what a worker needs takes a second; many, on a machine at its limits. No host has a
 part in it, so it is the time of no phase."""
+BUSY_VISITS = 8
+EARNED_VISITS = 64
+"""To start a process takes the CPU time of some 20 visits: there is another one when the ones before it have
+so much to do, and have been given so many visits each."""
 LEAVE_S = 6.0
 """A worker that was told to end deletes the shells that are left; after so long it is killed."""
 _COMMAND = ("-P", "-m", "fleet.transport.winrm.worker")
@@ -82,6 +86,11 @@ class WorkerProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self.is_alive = True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes visits."""
+        return self.is_alive and self._ready.is_set()
 
     @property
     def load(self) -> int:
@@ -181,28 +190,38 @@ class WorkerProcess:
 
 
 class WorkerPool:
-    """A few workers, started when first needed and replaced when they died."""
+    """A few workers, started when they are needed and replaced when they died."""
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._given = 0
         self._workers: list[WorkerProcess] = []
         self._starts: dict[WorkerProcess, asyncio.Task[None]] = {}
 
     async def channel(self) -> Channel:
-        """A way to the worker that has least to do."""
+        """A way to the worker that has least to do. Raises UnreachableError when none starts."""
+        self._given += 1
+        while not (ready := self._ready()):
+            # Others wait for the same start: a visit that gives up does not stop it.
+            await asyncio.shield(self._starts[self._workers[0]])
+        return min(ready, key=lambda worker: worker.load).channel()
+
+    def _ready(self) -> list[WorkerProcess]:
+        """Those that take visits, after a start of one more where that is called for."""
         self._workers = [worker for worker in self._workers if worker.is_alive]
-        worker = min(self._workers, key=lambda each: each.load, default=None)
-        if worker is None or (worker.load and len(self._workers) < self._size):
+        if not self._workers or self._is_help_wanted():
             worker = WorkerProcess()
             self._workers.append(worker)
             self._starts[worker] = asyncio.create_task(worker.start(), name="start a winrm worker")
-        channel = worker.channel()
-        with contextlib.ExitStack() as undo:
-            undo.callback(channel.close)
-            # Others wait for the same start: a visit that gives up does not stop it.
-            await asyncio.shield(self._starts[worker])
-            undo.pop_all()
-        return channel
+        return [worker for worker in self._workers if worker.is_ready]
+
+    def _is_help_wanted(self) -> bool:
+        have = len(self._workers)
+        return (
+            have < self._size
+            and self._given > have * EARNED_VISITS
+            and all(worker.load >= BUSY_VISITS for worker in self._workers)
+        )
 
     async def close(self) -> None:
         """End them all, at once."""

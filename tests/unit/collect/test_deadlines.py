@@ -21,6 +21,12 @@ async def test_a_silent_phase_is_named() -> None:
     assert [timing.phase for timing in clock.timings] == [Phase.CONNECT, Phase.HANDSHAKE]
 
 
+async def test_what_comes_before_the_first_phase_is_the_hosts_time_too() -> None:
+    with pytest.raises(DeadlineError, match=r"longer than 0\.01 s and was before its first phase"):
+        async with PhaseClock(Limits(host_s=0.01)):
+            await asyncio.Event().wait()
+
+
 async def test_the_host_as_a_whole_has_one_too() -> None:
     clock = PhaseClock(Limits(connect_s=5, host_s=0.01))
     with pytest.raises(DeadlineError, match="the visit took longer"):
