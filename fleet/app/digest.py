@@ -82,6 +82,7 @@ class Digest:
             host=host,
             verdict=judge(visit, observation, findings, self._pack, host),
             findings=findings,
+            login=host.login,
             os_name=observation.os_name,
             agent=observation.agent,
             services=observation.services,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fleet.model.words import OS, Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
@@ -81,3 +82,22 @@ class Host:
             raise ValueError("winrm reaches Windows hosts only")
         if self.os is OS.WINDOWS and (self.become is not Become.NONE or self.become_password):
             raise ValueError("no visit of a Windows host changes its account")
+
+    @property
+    def login(self) -> str:
+        """How fleet logs in, for a reader: ``https, kerberos``, ``key, password, become shell``."""
+        parts = self._winrm_login() if self.connection is Connection.WINRM else self._shell_login()
+        return ", ".join(parts)
+
+    def _winrm_login(self) -> Iterator[str]:
+        yield from (self.winrm.scheme, self.winrm.auth)
+        if self.winrm.configuration_name:
+            yield f"session configuration {self.winrm.configuration_name}"
+
+    def _shell_login(self) -> Iterator[str]:
+        if self.key_file:
+            yield SSH_AGENT if self.key_file == SSH_AGENT else "key"
+        if self.password:
+            yield "password"
+        if self.become is not Become.NONE:
+            yield f"become {self.become}"

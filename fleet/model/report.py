@@ -33,11 +33,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResult:
-    """Everything a report says about one host in one run; ``findings`` with the cause first."""
+    """Everything a report says about one host in one run; ``findings`` with the cause first. ``login``: how
+    fleet logged in or tried to, in words, "" where it did not get that far or that was not kept."""
 
     host: Host
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
+    login: str = ""
     os_name: str = ""
     agent: AgentState = AgentState()
     services: tuple[Service, ...] = ()

@@ -98,7 +98,8 @@ def render_host(run_results: Sequence[tuple[Run, HostResult]]) -> str:
 def _head(run: Run, result: HostResult) -> Iterator[str]:
     host = result.host
     yield f"{clean(host.name)}  {verdict_words(result.verdict)}"
-    about = [clean(f"{host.address} port {host.port}"), host.connection.value, clean(result.os_name)]
+    where = clean(f"{host.address} port {host.port}")
+    about = (where, host.connection.value, clean(result.login), clean(result.os_name))
     yield "  " + ", ".join(part for part in about if part)
     seen = format_utc(result.started_at) or format_utc(run.started_at)
     took = f", took {format_seconds(result.duration_s)}" if result.duration_s is not None else ""

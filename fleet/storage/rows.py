@@ -116,6 +116,7 @@ def result_from_rows(rows: ResultRows) -> HostResult:
         host=_host_from_row(rows.host, visit),
         verdict=_verdict_from_row(visit, found.get(visit["cause_position"])),
         findings=tuple(finding for at, finding in found.items() if at != ALONE),
+        login=visit["login"],
         os_name=visit["os_name"],
         agent=AgentState()
         if rows.agent is None
@@ -190,6 +191,7 @@ def _verdict_from_row(row: Row, cause: Finding | None) -> Verdict:
 
 def _visit_to_row(result: HostResult) -> dict[str, Any]:
     return {
+        "login": result.login,
         "os_name": result.os_name,
         "started_at": result.started_at,
         "duration_s": result.duration_s,

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from fleet.storage.columns import CleanJson, CleanText, Count, Instant
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration's revision: a database at it needs no upgrade. Older ones sort before it."""
 
 VERSION_TABLE = "fleet_schema"
@@ -98,6 +98,7 @@ visits = Table(
     _text("user"),
     _text("connection"),
     _text("os"),
+    _text("login"),
     Column("groups", CleanJson, nullable=False),
     Column("labels", CleanJson, nullable=False),
     _text("verdict"),

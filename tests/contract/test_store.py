@@ -87,6 +87,7 @@ def a_result(host: Host, words: str = "line") -> HostResult:
         services=tuple(
             Service(name=name, unit=f"{name}.service", restarts=1) for name in ("himds", "extd", "gcad")
         ),
+        login="https, kerberos",
         started_at=AT,
         duration_s=0.1 + 0.2,
         clock_offset_s=-1e-9,

@@ -87,6 +87,7 @@ def make_result(name: str, word: Word, *findings: Finding, address: str = "192.0
         host=make_host(name, address, "db" if name.startswith("db") else "web"),
         verdict=verdict,
         findings=findings,
+        login="key, become shell",
         os_name="Debian GNU/Linux 12 (bookworm)",
         agent=AgentState(installed=True, status="Connected", version="1.48.02881", last_heartbeat_at=START),
         services=(

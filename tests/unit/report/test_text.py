@@ -56,7 +56,9 @@ def test_render_host_shows_the_newest_in_detail_and_a_line_for_each_older_run() 
     run = make_report([]).run
     newest, older = make_result("db01", Word.FAILING, CREATE, SURVIVED), make_result("db01", Word.HEALTHY)
     shown = render_host([(run, newest), (run, older)])
-    assert shown.startswith("db01  FAILING\n")
+    assert shown.startswith(
+        "db01  FAILING\n  192.0.2.1 port 22, ssh, key, become shell, Debian GNU/Linux 12 (bookworm)\n"
+    )
     assert "  Remedy: Give the principal" in shown
     assert "    azcmagent.log:120: level=error AZCM0042" in shown
     assert "  Services: himds=running; gcad=absent\n" in shown
