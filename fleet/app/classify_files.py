@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fleet.app.judge import word_of
 from fleet.classify.engine import Classifier
-from fleet.classify.rank import rank
 from fleet.errors import SettingsError
 from fleet.model.finding import Finding
 from fleet.model.observation import Level, Log, Observation, Outcome
@@ -52,7 +51,7 @@ def classify_paths(
     results = []
     for path, data in _texts(paths, stdin):
         observation = observe_texts([(path, masker.mask(data))], anchors, os=system)
-        findings = rank(classifier.classify(observation), pack)
+        findings = classifier.classify(observation).findings
         results.append(SourceResult(path=path, verdict=_verdict(observation, findings), findings=findings))
     return tuple(results)
 

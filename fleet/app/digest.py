@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
 from fleet.classify.evidence import harmless
-from fleet.classify.rank import rank
 from fleet.collect.framing import Plain
 from fleet.collect.plan import Plan
 from fleet.collect.visit import Answer, open_answer
@@ -77,7 +76,7 @@ class Digest:
             for line in _told(visit):
                 log.debug("%s: %s", host.name, line)
         observation = observe_visit(visit, self._anchors, host.os)
-        findings = rank(self._classifier.classify(observation), self._pack)
+        findings = self._classifier.classify(observation).findings
         result = HostResult(
             host=host,
             verdict=judge(visit, observation, findings, self._pack, host),

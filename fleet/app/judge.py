@@ -92,7 +92,7 @@ def judge(
     """
     if any(capture.skipped == TIER0 for capture in visit.captures):
         return _not_visited(_SPARED, _OPEN_TIER0)
-    active = [f for f in rank(findings, pack) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
+    active = [f for f in rank(findings) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
     gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack.items_for(host.os)))
     whole = visit.complete and visit.failure is None and not gaps
     if active and (visit.captures or visit.failure is None):

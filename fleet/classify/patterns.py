@@ -11,11 +11,24 @@ class PatternError(ValueError):
     """The expression is not one RE2 takes; the message is RE2's."""
 
 
+class Found(Protocol):
+    """Where an expression occurs."""
+
+    def groupdict(self) -> dict[str, str | None]:
+        """What its named groups hold; None of one that took no part."""
+        ...
+
+
 class Matcher(Protocol):
     """A compiled expression."""
 
-    def search(self, text: str) -> object | None:
-        """Something when it occurs in the text, else None. The text must be encodable as UTF-8."""
+    @property
+    def groupindex(self) -> dict[str, int]:
+        """Its named groups."""
+        ...
+
+    def search(self, text: str) -> Found | None:
+        """Where it first occurs in the text, else None. The text must be encodable as UTF-8."""
         ...
 
 
@@ -32,3 +45,8 @@ def compile_pattern(pattern: str) -> Matcher:
             detail.decode("utf-8", "replace") if isinstance(detail, bytes) else str(detail)
         ) from exc
     return compiled
+
+
+def group_names(pattern: str) -> set[str]:
+    """The named groups of an expression. Raises PatternError."""
+    return set(compile_pattern(pattern).groupindex)

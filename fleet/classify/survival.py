@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
-from fleet.classify.conditions import holds
-from fleet.model.observation import AgentState, CommandRun, Fact, Level, Log, LogRecord, Outcome
-from fleet.model.pack import Condition
+from fleet.classify.expressions import Facts
+from fleet.model.observation import AgentState, CommandRun, Level, Log, LogRecord, Outcome
 from fleet.model.words import State
 from fleet.parse.observe import SERVICE_LOGS
 
 # Azure calls a machine disconnected after 15 to 30 minutes without a heartbeat.
-_BEATING = (
-    Condition(field="agent.status", op="is", value="Connected"),
-    Condition(field="agent.heartbeat_age_s", op="below", value="1801"),
-    Condition(field="agent.heartbeat_age_s", op="above", value="-1801"),
-)
+_OVERDUE_S = 1800
 
 
-def is_beating(facts: Mapping[str, Fact]) -> bool:
+def is_beating(facts: Facts) -> bool:
     """Whether the agent is Connected and, by the host's clock, its last heartbeat is not overdue."""
-    return all(holds(condition, facts) for condition in _BEATING)
+    age = facts.values.get("agent.heartbeat_age_s")
+    is_connected = facts.values.get("agent.status") == "connected"
+    return is_connected and isinstance(age, int) and abs(age) <= _OVERDUE_S
 
 
 def state_of(

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from difflib import get_close_matches
 
 import click
 
 from fleet.errors import SettingsError
-from fleet.model.pack import Condition, Pack, Rule, Variant
+from fleet.model.pack import (
+    NO_CODE,
+    UNKNOWN_CODE,
+    FleetMatch,
+    LogMatch,
+    Pack,
+    Rule,
+    StateMatch,
+    Variant,
+)
 from fleet.packs.load import load_pack
 from fleet.report.text import clean, wrap
 
-UNKNOWN_CODES = "failure-without-rule"
+UNKNOWN_CODES = "azcm-unknown"
 _CODE = re.compile(r"azcm\d{4}")
+_CODES = {UNKNOWN_CODE: "a code that no rule names", NO_CODE: "an error without a code"}
 
 NARROWEST, WIDEST = 80, 100
 MOST_NAMED = 5
@@ -41,7 +51,7 @@ def explain(rule: str) -> None:
 
 
 def _names(rule: Rule) -> tuple[str, ...]:
-    return (rule.id, rule.code) if rule.code and rule.code != rule.id else (rule.id,)
+    return (rule.id, rule.code) if rule.code and rule.code.lower() != rule.id else (rule.id,)
 
 
 def _nearest(wanted: str, pack: Pack) -> str:
@@ -56,31 +66,37 @@ def _nearest(wanted: str, pack: Pack) -> str:
 def _explained(rule: Rule, width: int) -> Iterator[str]:
     yield from wrap(f"{rule.id}  {rule.title}  ({rule.severity})", width, "", "  ")
     yield from _labelled("cause:", rule.cause, width)
-    yield from _labelled("remedy:", rule.remediation, width)
+    yield from _labelled("remedy:", " ".join(rule.remediation), width)
     for variant in rule.instead:
         yield from _instead(variant, width)
-    if rule.outcome:
-        printed = f"{rule.outcome} printed by azcmagent as the outcome of a command"
-        yield from _labelled("matches:", printed, width)
-    # Patterns and addresses are not wrapped: they are there to be copied.
-    yield from (f"matches: {message.pattern}" for message in rule.messages)
-    yield from _labelled("matches:", _tests(rule.conditions), width)
-    yield from _labelled("unless:", _tests(rule.unless), width)
+    yield from _matches(rule, width)
+    yield from _labelled("explains:", ", ".join(rule.explains), width)
     yield f"source:  {rule.source}"
+    yield f"link:    {rule.link}"
+
+
+def _matches(rule: Rule, width: int) -> Iterator[str]:
+    """Patterns are not wrapped: they are there to be copied."""
+    match rule.match:
+        case LogMatch(code=code, text=patterns):
+            if code is not None:
+                printed = f"{_CODES.get(code, code)} printed by azcmagent as the outcome of a command"
+                yield from _labelled("matches:", printed, width)
+            yield from (f"matches: {pattern}" for pattern in patterns)
+        case StateMatch(expression=expression):
+            yield from _labelled("matches:", expression, width)
+        case FleetMatch(fact=fact, hosts=hosts):
+            yield from _labelled("matches:", f"the same {fact} on {hosts} hosts or more", width)
 
 
 def _instead(variant: Variant, width: int) -> Iterator[str]:
     """Whose words they are stands before them, as the words are told instead of those above."""
     hosts = f"on {variant.os}" if variant.os else "on hosts"
-    whose = f"{hosts} where {_tests(variant.where)}" if variant.where else hosts
+    whose = f"{hosts} where {variant.where}" if variant.where else hosts
     yield from wrap(f"{whose}:", width, "", " " * 9)
-    for label, text in (("  cause:", variant.cause), ("  remedy:", variant.remediation)):
+    for label, text in (("  cause:", variant.cause), ("  remedy:", " ".join(variant.remediation))):
         yield from wrap(f"{label:<9} {text}", width, "", " " * 10) if text else []
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
     return wrap(f"{label:<8} {text}", width, "", " " * 9) if text else []
-
-
-def _tests(conditions: Sequence[Condition]) -> str:
-    return ", ".join(f"{test.field} {test.op} {test.value}" for test in conditions)

@@ -22,7 +22,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a rule says about one host, in the rule's words at the time; at most five lines of evidence."""
+    """What a rule says about one host, in the rule's words at the time; at most five lines of evidence.
+
+    ``explained_by``: ids of the rules whose findings on this host are its cause; none: it is a cause itself.
+    """
 
     rule: str
     rule_version: int
@@ -36,6 +39,7 @@ class Finding:
     first_seen_at: datetime | None = None
     last_seen_at: datetime | None = None
     evidence: tuple[Evidence, ...] = ()
+    explained_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_aware(self.first_seen_at, "first_seen_at")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fleet.model.observation import Level, Outcome
 from fleet.model.words import OS, Severity
 
-OTHER = "anything else"
+UNKNOWN_CODE = "unknown"
+"""Stands in a rule for every code that no rule names."""
+NO_CODE = "none"
+"""Stands in a rule for a failure that the agent ended without any code and that no rule describes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,61 +41,108 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One way a message looks: ``anchors`` are literals one of which the raw line holds, ``pattern`` is an
-    RE2 expression on the decoded record (its message and fields); case does not matter in either."""
+class LogMatch:
+    """What a record of a log must be like: every field that is set holds.
 
-    anchors: tuple[str, ...]
-    pattern: str
+    ``code``: how the agent ended a command run ("AZCM0042", ``UNKNOWN_CODE`` or ``NO_CODE``). ``text`` and
+    ``without``: RE2 expressions on the decoded record, whose case does not matter; one of ``text`` and none
+    of ``without`` is found. ``logs``: names without their prefix (``himds``). ``commands``: words of the
+    command run (``connect``). ``run``: how that run ended. ``after``: an earlier record of the run holds it.
+    ``count``: so many records do all this, within ``within_s`` seconds where that is set.
+    """
+
+    code: str | None = None
+    text: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    levels: tuple[Level, ...] = ()
+    commands: tuple[str, ...] = ()
+    run: Outcome | None = None
+    after: str = ""
+    count: int = 1
+    within_s: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is None and not self.text:
+            raise ValueError("a log match needs a code or a text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """A test of one fact: is, is_not, one_of, above, below, at_least (versions) or exists.
+class StateMatch:
+    """A CEL expression over the facts of one visit, yes or no. One that meets a fact that nobody read and
+    that decides was not evaluated, which is neither."""
 
-    A fact nobody read satisfies no condition.
-    """
+    expression: str
 
-    field: str
-    op: str
-    value: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMatch:
+    """A fact with one and the same value on at least ``hosts`` hosts of a run, of those for which ``where``
+    (a CEL expression) holds."""
+
+    fact: str
+    hosts: int
+    where: str = ""
+
+
+Match = LogMatch | StateMatch | FleetMatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release of the agent by its first two numbers. The others differ between packagings of one
+    release."""
+
+    major: int
+    minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agents:
+    """The agents a rule holds for: from ``first`` to before ``end``; None: no bound."""
+
+    first: Release | None = None
+    end: Release | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What a rule says of some hosts instead: those of ``os`` (None: any) of which all of ``where`` holds. A
-    text that is "" is the rule's own."""
+    """What a rule says of some hosts instead: those of ``os`` (None: any) for which ``where`` (a CEL
+    expression; "": always) holds. A text that is "" and steps that are none are the rule's own."""
 
     os: OS | None = None
-    where: tuple[Condition, ...] = ()
+    where: str = ""
     cause: str = ""
-    remediation: str = ""
+    remediation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. Exactly one of ``outcome`` (an AZCM code, or ``OTHER`` for every failure that no
-    other rule describes), ``messages`` and ``conditions`` is set. Of ``instead`` the first that fits."""
+    """One rule. Its texts may hold ``{name}`` for a named group of its pattern and ``{agent.version}`` for a
+    fact.
+
+    ``remediation``: steps, of which the first is the one next action. ``source``: the article and its row, or
+    the thread, where the knowledge is from. ``explains``: ids of the rules whose findings are symptoms of
+    this one. ``generic``: it says where it hurt and not why, so whatever else its command run holds explains
+    it. Of ``instead`` the first that fits holds.
+    """
 
     id: str
+    family: str
     version: int
     title: str
     severity: Severity
     cause: str
-    remediation: str
+    remediation: tuple[str, ...]
     source: str
+    link: str
+    match: Match
     code: str | None = None
-    os: OS | None = None
-    outcome: str | None = None
-    messages: tuple[Message, ...] = ()
-    conditions: tuple[Condition, ...] = ()
-    unless: tuple[Condition, ...] = ()
-    symptom_of: tuple[str, ...] = ()
+    platforms: tuple[OS, ...] = tuple(OS)
+    agents: Agents | None = None
+    explains: tuple[str, ...] = ()
+    generic: bool = False
     instead: tuple[Variant, ...] = ()
-
-    def __post_init__(self) -> None:
-        if sum((self.outcome is not None, bool(self.messages), bool(self.conditions))) != 1:
-            raise ValueError(f"rule {self.id}: exactly one of outcome, messages and conditions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

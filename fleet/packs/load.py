@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from fleet.classify.explaining import circle
 from fleet.errors import Mistake, PackError
 from fleet.model.pack import Item, Pack, Rule
 from fleet.packs.items import load_items
@@ -17,7 +18,8 @@ SHIPPED = Path(__file__).parent / "azcmagent"
 
 
 def load_pack(folder: Path | None = None) -> Pack:
-    """The pack of that folder (``items.yaml`` and ``rules/*.yaml``); None is the one that ships with fleet.
+    """The pack of that folder (``items.yaml`` and ``rules/FAMILY/ID.yaml``); None: the one that ships with
+    fleet.
 
     The digest is over what was understood, not over the files' bytes: comments and layout do not change it.
 
@@ -27,13 +29,13 @@ def load_pack(folder: Path | None = None) -> Pack:
     folder = SHIPPED if folder is None else folder
     items, mistakes = load_items(folder / "items.yaml")
     rules: list[Rule] = []
-    for path in sorted((folder / "rules").glob("*.yaml")):
+    for path in sorted((folder / "rules").glob("*/*.yaml")):
         rule, found = load_rule(path)
         mistakes += found
         rules += [rule] if rule else []
     mistakes += _strangers(folder / "rules")
     if not mistakes:
-        mistakes += _dangling(folder / "rules", rules)
+        mistakes += _contradictions(folder / "rules", rules)
     if mistakes:
         raise PackError(tuple(mistakes))
     rules.sort(key=lambda rule: rule.id)
@@ -41,23 +43,36 @@ def load_pack(folder: Path | None = None) -> Pack:
 
 
 def _strangers(folder: Path) -> Iterator[Mistake]:
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    paths = sorted(folder.rglob("*")) if folder.is_dir() else []
+    rules = [path for path in paths if path.match("rules/*/*.yaml")]
     for path in paths:
-        if path.suffix != ".yaml" and not path.name.startswith("."):
-            yield Mistake(path=str(path), line=0, text="only .yaml files with one rule each belong here")
-    if not any(path.suffix == ".yaml" for path in paths):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path not in rules and not path.is_dir() and not is_hidden:
+            text = "only .yaml files with one rule each belong into a family's folder here"
+            yield Mistake(path=str(path), line=0, text=text)
+    if not rules:
         yield Mistake(path=str(folder), line=0, text="no rule is here")
 
 
-def _dangling(folder: Path, rules: Sequence[Rule]) -> Iterator[Mistake]:
-    known = {rule.id for rule in rules}
+def _contradictions(folder: Path, rules: Sequence[Rule]) -> Iterator[Mistake]:
+    """What is wrong with the rules beside each other."""
+    known: dict[str, Rule] = {}
     for rule in rules:
-        path = str(folder / f"{rule.id.lower()}.yaml")
-        for cause in rule.symptom_of:
-            if cause not in known or cause == rule.id:
-                yield Mistake(
-                    path=path, line=0, text=f"symptom_of {cause!r} is no other rule", key="symptom_of"
-                )
+        if rule.id in known:
+            yield _mistake(folder, rule, f"id {rule.id!r} is that of another rule, too", "id")
+        known[rule.id] = rule
+    for rule in rules:
+        for symptom in rule.explains:
+            if symptom not in known or symptom == rule.id:
+                yield _mistake(folder, rule, f"explains {symptom!r}, which is no other rule", "explains")
+    ring = circle(rules)
+    if ring:
+        told = " explains ".join((*ring, ring[0]))
+        yield _mistake(folder, known[ring[0]], f"each would be the other's cause: {told}", "explains")
+
+
+def _mistake(folder: Path, rule: Rule, text: str, key: str) -> Mistake:
+    return Mistake(path=str(folder / rule.family / f"{rule.id}.yaml"), line=0, text=text, key=key)
 
 
 def _digest(items: Sequence[Item], rules: Sequence[Rule]) -> str:

@@ -35,9 +35,9 @@ def _observe(entry: Entry) -> Observation:
 
 
 def _active(entry: Entry) -> set[str]:
-    found = CLASSIFIER.classify(_observe(entry))
+    found = CLASSIFIER.classify(_observe(entry)).findings
     # What went well is told of a run that succeeded, which is history by its nature.
-    return {finding.rule for finding in found if finding.state is State.ACTIVE or finding.rule == "AZCM0000"}
+    return {finding.rule for finding in found if finding.state is State.ACTIVE or finding.rule == "azcm0000"}
 
 
 def _cases(kind: str) -> list[object]:

@@ -32,7 +32,7 @@ def judge_one(text: bytes, system: OS | None = None) -> SourceResult:
 def test_a_failure_on_standard_input() -> None:
     result = judge_one(FAILED)
     assert (result.path, result.verdict) == ("-", Word.FAILING)
-    assert [(f.rule, f.state) for f in result.findings] == [("AZCM0042", State.ACTIVE)]
+    assert [(f.rule, f.state) for f in result.findings] == [("azcm0042", State.ACTIVE)]
 
 
 @pytest.mark.parametrize("text", [b"", b"\x00\xff\xfe\x80", b"nothing the agent would print\n"])

@@ -12,7 +12,7 @@ from fleet.app.judge import judge as judge_observed
 from fleet.model.finding import Finding
 from fleet.model.host import Host
 from fleet.model.observation import Observation
-from fleet.model.pack import Condition, Item, Pack, Rule
+from fleet.model.pack import Item, Pack
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Failure, Visit
 from fleet.model.words import OS, Connection, Observed, Phase, Privilege, Reason, Severity, State, Word
@@ -194,19 +194,9 @@ def test_history_fails_nobody() -> None:
 
 
 def test_the_cause_is_what_explains_the_others() -> None:
-    symptom = Rule(
-        id="a",
-        version=1,
-        title="t",
-        severity=Severity.ERROR,
-        cause="c",
-        remediation="r",
-        source="s",
-        conditions=(Condition(field="x", op="exists", value="yes"),),
-        symptom_of=("clock",),
-    )
+    symptom = replace(finding("a"), explained_by=("clock",))
     clock = finding("clock", Severity.WARNING, remedy="Set the clock with chrony. Then wait.")
-    verdict = judge(WHOLE, (finding("a"), clock), replace(PACK, rules=(symptom,)))
+    verdict = judge(WHOLE, (symptom, clock), PACK)
     assert verdict.word is Word.FAILING
     assert verdict.cause == clock
     assert verdict.action == "Set the clock with chrony."

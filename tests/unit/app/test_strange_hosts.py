@@ -10,7 +10,6 @@ import pytest
 from fleet.app.classify_files import classify_paths
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
-from fleet.classify.rank import rank
 from fleet.model.host import Host
 from fleet.model.report import Verdict
 from fleet.model.visit import Capture, Visit
@@ -66,7 +65,7 @@ def verdict_on(**answers: Answer | None) -> Verdict:
     )
     visit = Visit(started_at=NOW, duration_s=1.0, captures=captures, complete=True, clock_offset_s=0.0)
     observation = observe_visit(visit, ANCHORS)
-    findings = rank(CLASSIFIER.classify(observation), PACK)
+    findings = CLASSIFIER.classify(observation).findings
     return judge(visit, observation, findings, PACK, Host(name="h", address="h"))
 
 

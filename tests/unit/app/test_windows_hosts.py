@@ -407,7 +407,7 @@ def told(result: HostResult) -> list[tuple[object, ...]]:
 def test_a_log_in_utf_16_says_the_same_as_in_utf_8() -> None:
     narrow = judged(agent__show=LOST, log__azcmagent=FAILED_RUN)
     assert told(judged(agent__show=LOST, log__azcmagent=wide(FAILED_RUN))) == told(narrow)
-    assert {"AZCM0041", "application-not-found"} <= set(active(narrow))
+    assert {"azcm0041", "application-not-found"} <= set(active(narrow))
     assert "Q8gKvJ2mZx0pL" not in repr(told(narrow))
 
 
@@ -424,7 +424,7 @@ def test_a_cut_log_in_utf_16_loses_the_line_it_was_cut_through_and_no_other() ->
     assert kept.cut
     assert b"Q8gKvJ2mZx0pL" not in kept.data
     assert kept.data.startswith(b'\ntime="2026-03-01T10:00:00Z" level=info')
-    assert {"AZCM0041", "application-not-found"} <= set(active(judged(agent__show=LOST, log__azcmagent=data)))
+    assert {"azcm0041", "application-not-found"} <= set(active(judged(agent__show=LOST, log__azcmagent=data)))
 
 
 def test_a_log_in_the_hosts_code_page_does_no_harm() -> None:

@@ -23,7 +23,7 @@ from fleet.model.observation import (
     Observation,
     Outcome,
 )
-from fleet.model.pack import OTHER, Condition, Message, Pack, Rule, Variant
+from fleet.model.pack import NO_CODE, LogMatch, Pack, Rule, StateMatch, Variant
 from fleet.model.words import OS, Severity, State
 from fleet.packs.load import load_pack
 
@@ -34,17 +34,17 @@ MESSAGE = Rule(
     title="Blocked",
     severity=Severity.ERROR,
     cause="c",
-    remediation="r",
+    remediation=("r",),
     source="s",
-    messages=(Message(anchors=("Forbidden",), pattern=r"host\S* forbidden"),),
+    link="https://example.com/",
+    family="f",
+    match=LogMatch(text=(r"host\S* forbidden",)),
 )
-CODE = replace(MESSAGE, id="AZCM0042", code="AZCM0042", outcome="AZCM0042", messages=())
+CODE = replace(MESSAGE, id="azcm0042", code="AZCM0042", match=LogMatch(code="AZCM0042"))
 STATE = replace(
     MESSAGE,
     id="skewed",
-    messages=(),
-    conditions=(Condition(field="clock.skew_s", op="above", value="120"),),
-    unless=(Condition(field="clock.trusted", op="is", value="no"),),
+    match=StateMatch(expression='clock.skew_s > 120.0 && !("time.source" in known && time.source == "none")'),
 )
 PACK = Pack(name="p", items=(), rules=(CODE, MESSAGE, STATE), digest="")
 SHIPPED = Classifier(load_pack())
@@ -62,7 +62,7 @@ def run(outcome: Outcome, *, command: str = "connect", current: bool = True, min
 
 def classify(*records: LogRecord, runs: tuple[CommandRun, ...] = (), **more: object) -> tuple[Finding, ...]:
     log = Log(source="log.azcmagent", records=records, runs=runs)
-    return Classifier(PACK).classify(replace(Observation(logs=(log,)), **more))  # type: ignore[arg-type]
+    return Classifier(PACK).classify(replace(Observation(logs=(log,)), **more)).findings  # type: ignore[arg-type]
 
 
 def test_a_message_is_found_counted_and_timed() -> None:
@@ -149,7 +149,7 @@ def test_while_heartbeats_arrive_a_services_failed_try_is_history(
     log = Log(source=source, records=(record(1, minutes=minutes, level=level),))
     facts = (Fact(name="agent.status", value=status), Fact(name="agent.heartbeat_age_s", value=str(age_s)))
     agent = AgentState(status=status, last_heartbeat_at=T0)
-    (finding,) = Classifier(PACK).classify(Observation(logs=(log,), agent=agent, facts=facts))
+    (finding,) = Classifier(PACK).classify(Observation(logs=(log,), agent=agent, facts=facts)).findings
     assert (finding.state is State.HISTORICAL) is (passing and age_s <= 1800)
 
 
@@ -159,7 +159,7 @@ def test_without_any_time_a_heartbeat_proves_nothing() -> None:
     assert finding.state is State.ACTIVE
 
 
-UNNAMED = replace(MESSAGE, id="unnamed", messages=(), outcome=OTHER)
+UNNAMED = replace(MESSAGE, id="unnamed", generic=True, match=LogMatch(code=NO_CODE))
 
 
 def unnamed(source: str, *records: LogRecord, runs: tuple[CommandRun, ...]) -> list[tuple[State, int]]:
@@ -167,7 +167,7 @@ def unnamed(source: str, *records: LogRecord, runs: tuple[CommandRun, ...]) -> l
     agent = AgentState(status="Connected", last_heartbeat_at=T0 + timedelta(minutes=3))
     log = Log(source=source, records=tuple(replace(r, run=0) for r in records), runs=runs)
     pack = replace(PACK, rules=(MESSAGE, UNNAMED))
-    found = Classifier(pack).classify(Observation(logs=(log,), agent=agent))
+    found = Classifier(pack).classify(Observation(logs=(log,), agent=agent)).findings
     return [(f.state, f.evidence[0].line) for f in found if f.rule == "unnamed"]
 
 
@@ -192,15 +192,16 @@ def test_in_a_commands_run_a_line_explains_how_it_ends() -> None:
 
 
 def test_a_rule_of_another_system_explains_nothing() -> None:
-    pack = replace(PACK, rules=(replace(MESSAGE, os=OS.WINDOWS), UNNAMED))
+    pack = replace(PACK, rules=(replace(MESSAGE, platforms=(OS.WINDOWS,)), UNNAMED))
     log = Log(source="log.azcmagent", records=(record(1), FATAL))
-    assert [f.rule for f in Classifier(pack).classify(Observation(os=OS.LINUX, logs=(log,)))] == ["unnamed"]
+    found = Classifier(pack).classify(Observation(os=OS.LINUX, logs=(log,))).findings
+    assert [f.rule for f in found] == ["unnamed"]
 
 
 def test_a_rule_for_one_system_is_silent_on_another() -> None:
-    pack = replace(PACK, rules=(replace(MESSAGE, os=OS.WINDOWS),))
+    pack = replace(PACK, rules=(replace(MESSAGE, platforms=(OS.WINDOWS,)),))
     log = Log(source="x", records=(record(1),))
-    on = {os: Classifier(pack).classify(Observation(os=os, logs=(log,))) for os in (*OS, None)}
+    on = {os: Classifier(pack).classify(Observation(os=os, logs=(log,))).findings for os in (*OS, None)}
     assert [len(on[os]) for os in (OS.WINDOWS, OS.LINUX, None)] == [1, 0, 1]
 
 
@@ -209,11 +210,11 @@ def test_state_findings_name_fact_and_value() -> None:
     (finding,) = classify(facts=facts)
     assert (finding.rule, finding.state, finding.count) == ("skewed", State.ACTIVE, 1)
     assert [(e.source, e.line, e.text) for e in finding.evidence] == [("host.clock", 0, "clock.skew_s = 130")]
-    assert classify(facts=(*facts, Fact(name="clock.trusted", value="no"))) == ()
+    assert classify(facts=(*facts, Fact(name="time.source", value="none"))) == ()
 
 
-def test_anchors_are_the_literals_of_all_messages() -> None:
-    assert Classifier(PACK).anchors == ["forbidden"]
+def test_anchors_are_what_every_match_holds() -> None:
+    assert Classifier(PACK).anchors == ("forbidden",)
 
 
 def test_evidence_is_safe_for_a_terminal() -> None:
@@ -243,7 +244,7 @@ def test_any_observation_is_classified(
 ) -> None:
     log = Log(source="x", records=tuple(records), runs=tuple(runs))
     read = tuple(Fact(name=name, value=value) for name, value in facts.items())
-    found = SHIPPED.classify(Observation(logs=(log,), facts=read))
+    found = SHIPPED.classify(Observation(logs=(log,), facts=read)).findings
     assert len({(f.rule, f.state) for f in found}) == len(found)
     for finding in found:
         for evidence in finding.evidence:
@@ -252,7 +253,7 @@ def test_any_observation_is_classified(
 
 
 def test_a_code_shows_the_error_it_ended_with() -> None:
-    rule = replace(MESSAGE, id="azcm0062", messages=(), outcome="AZCM0062", code="AZCM0062")
+    rule = replace(MESSAGE, id="azcm0062", match=LogMatch(code="AZCM0062"), code="AZCM0062")
     records = tuple(
         LogRecord(line=line, level=level, text=text, at=None, run=run, code=code)
         for line, level, text, run, code in (
@@ -266,20 +267,19 @@ def test_a_code_shows_the_error_it_ended_with() -> None:
         for line in (1, 2)
     )
     log = Log(source="azcmagent.log", records=records, runs=runs, cut=False)
-    (finding,) = Classifier(Pack(name="p", items=(), rules=(rule,), digest="")).classify(
-        Observation(logs=(log,))
-    )
+    pack = Pack(name="p", items=(), rules=(rule,), digest="")
+    (finding,) = Classifier(pack).classify(Observation(logs=(log,))).findings
     assert (finding.count, [evidence.line for evidence in finding.evidence]) == (1, [5, 7])
 
 
 @pytest.mark.parametrize(
     ("system", "facts", "said"),
     [
-        (OS.WINDOWS, {"policy": "set", "clock.skew_s": "121"}, ("c", "r set")),
-        (OS.WINDOWS, {"policy": "not set", "clock.skew_s": "121"}, ("c windows", "r")),
+        (OS.WINDOWS, {"policy.profile_cleanup": "set", "clock.skew_s": "121"}, ("c", "r set")),
+        (OS.WINDOWS, {"policy.profile_cleanup": "not set", "clock.skew_s": "121"}, ("c windows", "r")),
         (OS.WINDOWS, {"clock.skew_s": "121"}, ("c windows", "r")),
-        (OS.LINUX, {"policy": "set", "clock.skew_s": "121"}, ("c", "r")),
-        (None, {"policy": "set", "clock.skew_s": "121"}, ("c", "r")),
+        (OS.LINUX, {"policy.profile_cleanup": "set", "clock.skew_s": "121"}, ("c", "r")),
+        (None, {"policy.profile_cleanup": "set", "clock.skew_s": "121"}, ("c", "r")),
     ],
 )
 def test_a_rule_has_its_words_for_the_host(
@@ -288,8 +288,8 @@ def test_a_rule_has_its_words_for_the_host(
     instead = (
         Variant(
             os=OS.WINDOWS,
-            where=(Condition(field="policy", op="is", value="set"),),
-            remediation="r set",
+            where='policy.profile_cleanup == "set"',
+            remediation=("r set",),
         ),
         Variant(os=OS.WINDOWS, cause="c windows"),
     )
@@ -299,16 +299,16 @@ def test_a_rule_has_its_words_for_the_host(
         logs=(Log(source="log.azcmagent", records=(record(1),)),),
         facts=tuple(Fact(name=name, value=value) for name, value in facts.items()),
     )
-    findings = Classifier(pack).classify(observation)
+    findings = Classifier(pack).classify(observation).findings
     assert [finding.rule for finding in findings] == ["blocked", "skewed"]
     assert {(finding.cause, finding.remediation) for finding in findings} == {said}
 
 
 def test_words_for_some_facts_hold_on_any_family() -> None:
-    instead = (Variant(where=(Condition(field="clock.skew_s", op="above", value="300"),), cause="far off"),)
+    instead = (Variant(where="clock.skew_s > 300.0", cause="far off"),)
     pack = replace(PACK, rules=(replace(STATE, instead=instead),))
     for skew, cause in (("301", "far off"), ("121", "c")):
         facts = (Fact(name="clock.skew_s", value=skew),)
         for system in (None, *OS):
-            (finding,) = Classifier(pack).classify(Observation(os=system, facts=facts))
+            (finding,) = Classifier(pack).classify(Observation(os=system, facts=facts)).findings
             assert finding.cause == cause
