@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleet.classify.patterns import compile_pattern
+from fleet.model.pack import LogMatch
 from fleet.packs.load import load_pack
 from fleet.parse.anchors import GOOD_ANCHOR, MAX_ANCHOR, MIN_ANCHOR, NoAnchorError, derive_anchors
 
@@ -90,8 +91,8 @@ def test_what_is_not_understood_is_refused(pattern: str, message: str) -> None:
 
 def test_every_shipped_pattern_has_good_anchors() -> None:
     for rule in load_pack().rules:
-        for message in rule.messages:
-            assert all(len(anchor) >= GOOD_ANCHOR for anchor in derive_anchors(message.pattern)), rule.id
+        for pattern in rule.match.text if isinstance(rule.match, LogMatch) else ():
+            assert all(len(anchor) >= GOOD_ANCHOR for anchor in derive_anchors(pattern)), rule.id
 
 
 def test_no_other_characters_fold_to_one_of_an_anchor() -> None:
