@@ -25,7 +25,7 @@ _TYPES = {
 }
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[A-Za-z_][A-Za-z0-9_.]*')
 _ABSENT = re.compile(r'No value with name "([^"]+)"')
-_PLACE = re.compile(r"^ERROR: <input>:\d+:(\d+): (.*)$", re.MULTILINE)
+_PLACE = re.compile(r"ERROR: <input>:\d+:(\d+): (.*)")
 _NO_CONTAINER = " (in container '')"
 _RELEASE = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
