@@ -6,20 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.errors import Mistake
 from fleet.inventory.document import Mistakes, load_document
-from fleet.inventory.resolve import Resolver
+from fleet.inventory.resolve import Resolver, named
 from fleet.inventory.tree import parse_tree
 from fleet.inventory.variables import Places
 from fleet.model.host import Host
 
+_SSH_LOGIN = (
+    "user is inherited from where SSH's settings stand, and has no domain; if it is meant for connection: "
+    "winrm, say it once more in the Windows group"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """The hosts of a file. ``lines``: by host and variable where it says what this machine must have."""
+    """The hosts of a file. ``lines``: by host and variable where it says what this machine must have.
+    ``doubts``: what may be meant otherwise, and is no mistake.
+    """
 
     path: Path
     hosts: tuple[Host, ...]
     lines: Mapping[str, Mapping[str, int]]
+    doubts: tuple[Mistake, ...]
 
 
 def load_inventory(path: Path, home: Path | None = None) -> tuple[Host, ...]:
@@ -47,7 +56,11 @@ def read_inventory(path: Path, home: Path | None = None) -> Inventory:
     if tree.is_empty and not mistakes:
         mistakes.add(0, "the inventory names no host")
     mistakes.settle()
-    return Inventory(path=path, hosts=hosts, lines=resolver.lines)
+    doubts = tuple(
+        Mistake(path=str(path), line=line, text=f"{named(names)}: {_SSH_LOGIN}", key="user")
+        for line, names in sorted(resolver.ssh_logins.items())
+    )
+    return Inventory(path=path, hosts=hosts, lines=resolver.lines, doubts=doubts)
 
 
 def _home(home: Path | None, mistakes: Mistakes) -> Path:

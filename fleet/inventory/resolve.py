@@ -13,6 +13,7 @@ from fleet.inventory.variables import (
     BECOMES,
     LABEL,
     NO_BECOME,
+    SSH_ONLY,
     Layer,
     Secret,
     Setting,
@@ -44,8 +45,6 @@ LOCAL = (
     "client_key",
 )
 """Variables that need something of the machine fleet runs on."""
-
-_SSH_ONLY = ("key_file", "become", "become_password", "known_hosts", "host_key_policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,8 @@ class Resolver:
         self._mistakes = mistakes
         self.lines: dict[str, dict[str, int]] = {}
         """Of each host where its variables of ``LOCAL`` are set."""
+        self.ssh_logins: dict[int, list[str]] = defaultdict(list)
+        """Hosts over WinRM with a user meant for hosts over SSH, as it looks, by its line."""
         self._winrm = WinrmBuilder()
         self._merged: dict[tuple[int, ...], _Merged] = {}
         self._clashes: dict[_Clash, list[str]] = defaultdict(list)
@@ -119,9 +120,19 @@ class Resolver:
         layer = {**self._tree.defaults, **merged.layer, **own}
         host = self._built(entry.name, layer, merged.groups)
         self.lines[host.name] = {variable: layer[variable].line for variable in LOCAL if variable in layer}
+        if host.connection is Connection.WINRM and self._has_ssh_login(layer, entry):
+            self.ssh_logins[layer["user"].line].append(host.name)
         for fault, line in _faults(host, layer, own, entry.line):
             self._faults[fault][line].append(host.name)
         return host
+
+    def _has_ssh_login(self, layer: Layer, entry: Entry) -> bool:
+        """Whether the user, of no domain, comes from where things are set that only SSH uses."""
+        user = layer.get("user")
+        if user is None or set(value_of(layer, "user", str, "@")) & set("@\\"):
+            return False
+        above = (self._tree.defaults, *(group.layer for leaf in entry.groups for group in leaf.chain))
+        return any(source.get("user") is user and source.keys() & set(SSH_ONLY) for source in above)
 
     def _built(self, name: str, layer: Layer, groups: tuple[str, ...]) -> Host:
         if value_of(layer, "connection", Connection, Connection.SSH) is not Connection.WINRM:
@@ -239,7 +250,7 @@ def _faults(host: Host, layer: Layer, own: Layer, line: int) -> Iterator[tuple[s
 def _foreign_faults(host: Host, own: Layer) -> Iterator[tuple[str, int]]:
     """What its own entry says and its connection does not use; inherited, it would be meant for others."""
     is_windows = host.connection is Connection.WINRM
-    for variable in _SSH_ONLY if is_windows else WINRM_ONLY:
+    for variable in SSH_ONLY if is_windows else WINRM_ONLY:
         # Where the entry itself says os: windows, it was told as that was read.
         is_told = variable in BECOMES and value_of(own, "os", OS, None) is OS.WINDOWS
         if variable in own and own[variable].value is not None and not is_told:

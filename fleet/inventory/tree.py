@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fleet.inventory.document import FORM, Mapping, Mistakes, Node, Scalar, Sequence, entries
-from fleet.inventory.variables import VARIABLE_NAMES, Layer, Places, parse_layer, suggest, visible
+from fleet.inventory.variables import (
+    SSH_ONLY,
+    VARIABLE_NAMES,
+    Layer,
+    Places,
+    nearest,
+    parse_layer,
+    suggest,
+    value_of,
+    visible,
+)
+from fleet.model.words import Connection
 from fleet.parse.nodeset import expand
 
 MAX_MENTIONS = 1_000_000
@@ -79,6 +90,9 @@ def _keyed(node: Node, what: str, keys: tuple[str, ...], mistakes: Mistakes) -> 
             name = visible(key.text)
             hint = _hint(name, value, keys)
             mistakes.add(key.line, f"{what} has no key {name!r}{hint}", name)
+            # Read as what was meant, so that nothing else is wrong for want of it.
+            if meant := nearest(name, keys):
+                found.setdefault(meant, value)
     return found
 
 
@@ -126,12 +140,22 @@ class _Reader:
         layer: Layer = {}
         if "vars" in nodes:
             layer = parse_layer(nodes["vars"], f"vars of {what}", self._places, self._mistakes)
+            self._check_connection(layer, what)
         group = Group(key.text, key.line, len(self._groups), layer, parent)
         self._groups[key.text] = group
         if "hosts" in nodes:
             self.read_hosts(nodes["hosts"], group)
         if "groups" in nodes:
             self.read_groups(nodes["groups"], group)
+
+    def _check_connection(self, layer: Layer, what: str) -> None:
+        """What stands beside the connection that has no use for it; in defaults it may be for other hosts."""
+        if value_of(layer, "connection", Connection, None) is not Connection.WINRM:
+            return
+        for variable in SSH_ONLY:
+            if variable in layer and layer[variable].value is not None:
+                text = f"{variable} is for connection: ssh, and {what} is winrm"
+                self._mistakes.add(layer[variable].line, text, variable)
 
     def read_hosts(self, node: Node, group: Group | None) -> None:
         """Hosts as a list of names and ranges, or as a mapping of them to variables."""

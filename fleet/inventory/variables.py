@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from fleet.inventory.document import BACKSLASH, Mistakes, Node, Scalar, entries
+from fleet.inventory.document import BACKSLASH, Mistakes, Node, Scalar, Sequence, entries
 from fleet.model.host import SSH_AGENT, SecretRef
 from fleet.model.words import OS, Become, Connection, HostKeyPolicy, Scheme, WinrmAuth
 
@@ -19,6 +19,9 @@ LABEL = "labels."
 
 UNUSED_CA_FILE = "ca_file is used with cert_validation: strict only"
 NO_BECOME = "is for Linux hosts: on Windows the account's own rights count"
+SSH_ONLY = ("key_file", "become", "become_password", "known_hosts", "host_key_policy")
+"""Variables that ``connection: winrm`` has no use for."""
+
 BECOMES = ("become", "become_password")
 
 _ADDRESS = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:%-]*")
@@ -99,14 +102,22 @@ class Places:
 
 
 def parse_layer(node: Node, what: str, places: Places, mistakes: Mistakes) -> Layer:
-    """The checked variables of a mapping; what is wrong is noted, and its value is None."""
+    """The checked variables of a mapping; what is wrong is noted, and its value is None.
+
+    So is what is meant by a word that is nearly a variable's, and all that may stand in what is no mapping:
+    nothing else is wrong because of it.
+    """
     layer: Layer = {}
+    if isinstance(node, Sequence) or (isinstance(node, Scalar) and not node.is_empty):
+        layer.update((variable, Setting(None, node.line)) for variable in VARIABLES)
     for key, value in entries(node, what, mistakes):
         if key.text == "labels":
             layer.update(_labels(value, mistakes))
         elif key.text not in VARIABLES:
             name = visible(key.text)
             mistakes.add(key.line, _unknown(key.text, name), name)
+            if meant := nearest(name, VARIABLE_NAMES):
+                layer.setdefault(meant, Setting(None, key.line))
         else:
             _add(layer, key, value, places, mistakes)
     if "ca_file" in layer and value_of(layer, "cert_validation", str, STRICT) != STRICT:
@@ -158,8 +169,13 @@ def _labels(node: Node, mistakes: Mistakes) -> Layer:
 
 def suggest(word: str, words: tuple[str, ...]) -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all of them."""
-    near = get_close_matches(word[:80], words, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are: {', '.join(words)}"
+    near = nearest(word, words)
+    return f"; did you mean {near!r}?" if near else f"; known are: {', '.join(words)}"
+
+
+def nearest(word: str, words: tuple[str, ...]) -> str:
+    """The known word that is like it, "" when none is."""
+    return next(iter(get_close_matches(word[:80], words, n=1)), "")
 
 
 def visible(key: str) -> str:

@@ -99,8 +99,7 @@ def winrm_faults(host: Host, layer: Layer, own: Layer, line: int) -> _Faults:
         yield from _login_faults(host, layer, line)
         yield from _other_auth_faults(host, own)
     if is_sound(layer, "scheme") and is_sound(layer, "port"):
-        yield from _port_faults(host, layer)
-        yield from _scheme_faults(host, layer, own)
+        yield from _scheme_and_port_faults(host, layer, own)
 
 
 def _login_faults(host: Host, layer: Layer, line: int) -> _Faults:
@@ -127,13 +126,16 @@ def _other_auth_faults(host: Host, own: Layer) -> _Faults:
             yield f"{variable} is used with auth: {auth} only", own[variable].line
 
 
-def _port_faults(host: Host, layer: Layer) -> _Faults:
+def _scheme_and_port_faults(host: Host, layer: Layer, own: Layer) -> _Faults:
     scheme = host.winrm.scheme
     other = Scheme.HTTP if scheme is Scheme.HTTPS else Scheme.HTTPS
     if host.port == _SSH_PORT:
         yield "port 22 is that of SSH: for winrm it is 5985, or 5986 for https", layer["port"].line
-    elif host.port == PORTS[other]:
+    if host.port == PORTS[other]:
+        # Which of the two is wrong is not known, and so not what else is wrong with the scheme.
         yield f"port {host.port} is for {other}, and the scheme is {scheme}", layer["port"].line
+    else:
+        yield from _scheme_faults(host, layer, own)
 
 
 def _scheme_faults(host: Host, layer: Layer, own: Layer) -> _Faults:

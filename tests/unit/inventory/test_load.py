@@ -370,3 +370,30 @@ def test_the_example_loads_and_the_schema_knows_every_variable() -> None:
     assert words["scheme"]["enum"] == [word.value for word in Scheme]
     assert words["auth"]["enum"] == [word.value for word in WinrmAuth]
     assert words["host_key_policy"]["enum"] == [word.value for word in HostKeyPolicy]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hosts:\n  w: {conection: winrm, auth: kerberos}\n", "unknown variable 'conection'"),
+        ("defaults: {usr: ops, key_file: k}\nhosts: [a, b]\n", "unknown variable 'usr'"),
+        ("defaults: {user: ops, keyfile: k}\nhosts: [a]\n", "unknown variable 'keyfile'"),
+        ("default: {user: ops, key_file: k}\nhosts: [a]\n", "the inventory has no key 'default'"),
+        ("groups: {g: {var: {user: o, key_file: k}, hosts: [a]}}\n", "the group 'g' has no key 'var'"),
+        ("groups: {g: {vars: [user], hosts: [a]}}\n", "vars of the group 'g' must be a mapping"),
+        ("defaults: nothing\nhosts: [a]\n", "defaults must be a mapping"),
+        ("hosts: {a: winrm}\n", "the entry of 'a' must be a mapping"),
+        (
+            "hosts: {w: {connection: winrm, port: 5986, scheme: http, auth: kerberos, ca_file: c}}\n",
+            "w: port 5986 is for https, and the scheme is http",
+        ),
+    ],
+)
+def test_one_mistake_is_told_and_nothing_that_follows_from_it(refuse: Refuse, text: str, told: str) -> None:
+    ((_, first),) = refuse(text)
+    assert first.startswith(told)
+
+
+def test_what_is_read_as_meant_is_checked_too(refuse: Refuse) -> None:
+    text = "groups:\n  g:\n    var: {user: o, key_file: k, port: 0}\n    hosts: [a]\n"
+    assert [line for line, _ in refuse(text)] == [3, 3]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fleet.inventory.load import read_inventory
 from fleet.model.host import Host, SecretRef, Winrm
 from fleet.model.words import OS, Become, Connection, Scheme, WinrmAuth
 
@@ -249,3 +250,39 @@ def test_a_group_with_a_certificate_authority_may_hold_a_host_whose_certificate_
         + "groups:\n  w:\n    vars: {scheme: https, cert_validation: 'off', ca_file: ca}\n    hosts: [a, b]\n"
     )
     assert refuse(both) == [(4, "ca_file is used with cert_validation: strict only")]
+
+
+@pytest.mark.parametrize("variable", ["key_file: ~/.ssh/id", "become: shell", "host_key_policy: off"])
+def test_what_a_group_of_winrm_says_of_ssh_is_named(refuse: Refuse, variable: str) -> None:
+    group = (
+        f"win:\n    vars: {{connection: winrm, user: u, password: env:P, {variable}}}\n    hosts: [w1, w2]"
+    )
+    name = variable.partition(":")[0]
+    assert refuse(f"groups:\n  {group}\n") == [
+        (3, f"{name} is for connection: ssh, and the group 'win' is winrm")
+    ]
+
+
+WINDOWS = "groups:\n  win:\n    vars: {connection: winrm, password: env:P%s}\n    hosts: ['w[1:3]']\n"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "doubted"),
+    [
+        ("{user: ops, key_file: id}", "", "w[1-3]"),
+        ("{user: ops, become: shell}", "", "w[1-3]"),
+        ("{user: ops, key_file: id}", ", user: ops", ""),
+        ("{user: 'CORP\\ops', key_file: id}", "", ""),
+        ("{user: ops@corp.example, key_file: id}", "", ""),
+        ("{user: ops}", "", ""),
+    ],
+)
+def test_a_user_that_stands_with_settings_of_ssh_is_doubted_once(
+    tmp_path: Path, defaults: str, own: str, doubted: str
+) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(f"defaults: {defaults}\n{WINDOWS % own}hosts: {{l1: {{key_file: k}}}}\n")
+    told = [str(doubt) for doubt in read_inventory(path).doubts]
+    assert [text.partition(": user is inherited")[0] for text in told] == (
+        [f"{path}:1: {doubted}"] if doubted else []
+    )
