@@ -18,7 +18,7 @@ from fleet.lab.winrm.login import ServerAuth
 from fleet.lab.winrm.words import WinrmFault
 from fleet.model.words import WinrmAuth
 from fleet.transport.winrm.transport import WinrmTransport
-from tests.contract.winrm_site import Estate, made_estate, trouble, visit
+from tests.contract.winrm_site import Estate, made_estate, opened, trouble, visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -280,3 +280,145 @@ class TestProxy:
             error = await trouble(estate.host(5985, address=name, proxy=f"{scheme}://{where}"))
         assert isinstance(error, UnreachableError)
         assert "not a name that a host can have" in str(error)
+
+
+class Front:
+    """Stands before a host and hands on, until it is told to hang up on whoever is connected."""
+
+    def __init__(self) -> None:
+        self._clients: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def open(self, port: int) -> AsyncIterator[int]:
+        """Its port."""
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._clients.append(writer)
+            there, away = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(pump(reader, away), pump(there, writer))
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def hang_up(self) -> None:
+        """As hosts do on a connection that was idle for long."""
+        while self._clients:
+            writer = self._clients.pop()
+            writer.close()
+            await writer.wait_closed()
+
+
+class Slow(Notebook):
+    """A guard who lets somebody try when the host has hung up on them."""
+
+    def __init__(self, front: Front) -> None:
+        super().__init__()
+        self._front = front
+
+    @asynccontextmanager
+    async def attempt(self, kind: str, user: str, password: str) -> AsyncIterator[Notebook]:
+        await self._front.hang_up()
+        async with super().attempt(kind, user, password) as permit:
+            yield permit
+
+
+@asynccontextmanager
+async def hanging_up(
+    answers: Sequence[bytes], heads: list[bytes], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[None]]]:
+    """The port of a host that gives these answers and hangs up on the next request, and its connections."""
+    connections: list[None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(None)
+        for said in (*answers, b""):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls) as server:
+        yield server.sockets[0].getsockname()[1], connections
+
+
+BASIC_OFFER = answer(401, "", 'WWW-Authenticate: Basic realm="x"')
+
+
+class TestHangingUp:
+    """A message is sent once. What was not sent yet goes over another connection, a login only as a whole."""
+
+    @pytest.mark.parametrize(
+        ("is_https", "auth", "fault"),
+        [
+            (False, WinrmAuth.NEGOTIATE, WinrmFault.NONE),
+            (False, WinrmAuth.NTLM, WinrmFault.NONE),
+            # The login is bound to the connection that carries it, not to the one that asked for it.
+            (True, WinrmAuth.NEGOTIATE, WinrmFault.STRICT_CHANNEL_BINDING),
+            (True, WinrmAuth.BASIC, WinrmFault.NONE),
+        ],
+    )
+    async def test_before_the_login_costs_a_connection(
+        self, estate: Estate, is_https: bool, auth: WinrmAuth, fault: WinrmFault
+    ) -> None:
+        front = Front()
+        notes = Slow(front)
+        offered = (ServerAuth.NEGOTIATE, ServerAuth.BASIC) if is_https else (ServerAuth.NEGOTIATE,)
+        async with (
+            estate.serving(is_https=is_https, auth=offered, fault=fault) as port,
+            front.open(port) as through,
+            WinrmTransport(connect_s=10, concurrency=1) as transport,
+        ):
+            host = estate.host(through, is_https=is_https, auth=auth)
+            out, _ = await visit(transport, host, "echo", guard=notes)
+            counters = estate.servers[port].counters
+            assert (counters.connections, counters.auth_attempts, counters.shells_opened) == (2, 1, 1)
+        assert out == "echo\nword\n"
+        assert notes.words == ["tried", "accepted"]
+
+    @pytest.mark.parametrize(
+        "answers", [[], [OFFER], [OFFER, challenged(SEALS | SIGNS)]], ids=["asked", "begun", "proved"]
+    )
+    async def test_during_the_login_ends_the_visit(self, estate: Estate, answers: Sequence[bytes]) -> None:
+        notes = Notebook()
+        heads: list[bytes] = []
+        async with hanging_up(answers, heads) as (port, connections):
+            error = await trouble(estate.host(port, auth=WinrmAuth.NTLM), guard=notes)
+        assert isinstance(error, UnreachableError)
+        assert len(connections) == 1
+        assert [b"\r\nAuthorization: " in head for head in heads] == [False, *[True] * len(answers)]
+        assert notes.words == ["tried"] * bool(answers)
+
+    async def test_on_a_basic_login_is_not_told_the_password_again(self, estate: Estate) -> None:
+        notes = Notebook()
+        heads: list[bytes] = []
+        tls = estate.authority.server("127.0.0.1")
+        async with hanging_up([BASIC_OFFER], heads, tls) as (port, connections):
+            host = estate.host(port, is_https=True, auth=WinrmAuth.BASIC)
+            assert isinstance(await trouble(host, guard=notes), UnreachableError)
+        assert len(connections) == 1
+        assert [b"\r\nAuthorization: Basic " in head for head in heads] == [False, True]
+        assert notes.words == ["tried"]
+
+    async def test_on_an_open_session_ends_the_visit_and_the_shell(self, estate: Estate) -> None:
+        front = Front()
+        async with estate.serving() as port, front.open(port) as through:
+            async with WinrmTransport(connect_s=10, concurrency=1) as transport:
+                with pytest.raises(UnreachableError):
+                    async with opened(transport, estate.host(through)) as session:
+                        await front.hang_up()
+                        process = await session.start("word")
+                        await process.write(b"echo")
+                        await process.read(1)
+            counters = estate.servers[port].counters
+            assert (counters.connections, counters.auth_attempts) == (2, 2)
+            assert (counters.shells_opened, counters.commands, counters.deletes) == (1, 0, 1)
+
+    async def test_on_a_session_that_ends_costs_a_connection_to_delete(self, estate: Estate) -> None:
+        front = Front()
+        async with estate.serving() as port, front.open(port) as through:
+            async with (
+                WinrmTransport(connect_s=10, concurrency=1) as transport,
+                opened(transport, estate.host(through)),
+            ):
+                await front.hang_up()
+            counters = estate.servers[port].counters
+            assert (counters.connections, counters.deletes, counters.shells_open) == (2, 1, 0)

@@ -106,8 +106,8 @@ class HttpConnection:
         # Unasked, the password would be told to whoever has the port.
         question = self._asked()
         chosen_scheme(self._target, question)
-        self._reopen(question)
         proof = f"{self._target.user}:{self._login.password()}"
+        self._reopen(question)
         self._headers["Authorization"] = "Basic " + base64.b64encode(proof.encode()).decode("ascii")
 
     def _negotiate(self) -> None:
