@@ -90,11 +90,11 @@ def parse_caption(system: Members) -> str:
 
 
 def tell_system(system: Members) -> Named:
-    """Build, edition, domain, language, PowerShell."""
+    """Name, version, build, edition, domain, language, PowerShell."""
     build, revision = system.number("build"), system.number("revision")
     if build is not None:
         yield "host.build", str(build) if revision is None else f"{build}.{revision}"
-    for key in ("edition", "installation_type", "powershell", "language_mode"):
+    for key in ("name", "version", "edition", "installation_type", "powershell", "language_mode"):
         yield f"host.{key}", system.text(key)
     is_member = system.flag("part_of_domain")
     yield "host.workgroup" if is_member is False else "host.domain", system.text("domain")
@@ -168,11 +168,12 @@ def tell_tls(tls: Members) -> Named:
 
 
 def tell_time(time: Members) -> Named:
-    """Where the host has its time from, and whether the time service runs."""
+    """Where the host has its time from, and whether the time service runs and starts with the system."""
     kind, server = time.text("type"), time.text("server")
     names = {"NT5DS": "domain", "NoSync": "none"}
     yield "time.source", names.get(kind) or " ".join(filter(None, (kind, server)))
     yield "time.service", _STATUS.get(time.number("status") or 0, "")
+    yield "time.start_mode", _start_word(time)
 
 
 def tell_rights(rights: Members) -> Named:
@@ -229,9 +230,13 @@ def _serviced(entry: Members) -> Serviced | None:
 
 
 def _start_mode(entry: Members) -> str:
-    start = entry.number("start")
-    mode = "" if start is None else _START.get(start, "")
+    mode = _start_word(entry)
     return f"{mode} (delayed)" if mode == "auto" and entry.flag("delayed") else mode
+
+
+def _start_word(entry: Members) -> str:
+    start = entry.number("start")
+    return "" if start is None else _START.get(start, "")
 
 
 def _exit_code(entry: Members) -> int | None:

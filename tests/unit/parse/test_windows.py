@@ -60,6 +60,8 @@ def test_a_whole_visit() -> None:
         "agent.status": "Connected",
         "agent.heartbeat_age_s": "120",
         "clock.skew_s": "0.5",
+        "host.name": "WIN01",
+        "host.version": "10.0.20348",
         "host.build": "20348.2700",
         "host.edition": "ServerStandard",
         "host.installation_type": "Server Core",
@@ -412,6 +414,13 @@ def test_who_may_log_on_as_a_service(body: object, said: str | None) -> None:
 def test_where_the_time_comes_from(body: object, source: str | None, state: str | None) -> None:
     told = facts(observe(host__time=body))
     assert (told.get("time.source"), told.get("time.service")) == (source, state)
+
+
+@pytest.mark.parametrize(
+    ("start", "word"), [(2, "auto"), (3, "manual"), (4, "disabled"), (99, None), (None, None)]
+)
+def test_how_the_time_service_starts(start: object, word: str | None) -> None:
+    assert facts(observe(host__time={"start": start})).get("time.start_mode") == word
 
 
 def test_a_licence() -> None:
