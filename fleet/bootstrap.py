@@ -131,11 +131,11 @@ def missing_references(inventory: Inventory, hosts: Sequence[Host]) -> tuple[Mis
 
 
 class _Visitors:
-    def __init__(self, visitors: Mapping[Connection, Visitor]) -> None:
+    def __init__(self, visitors: Mapping[tuple[Connection, OS], Visitor]) -> None:
         self._visitors = visitors
 
     def visitor(self, host: Host) -> Visitor:
-        return self._visitors[host.connection]
+        return self._visitors[host.connection, host.os]
 
 
 @asynccontextmanager
@@ -192,11 +192,13 @@ async def _visitors(
 ) -> _Visitors:
     # One guard for all: an account is one, however its hosts are reached.
     guard, clock = PasswordGuard(), SystemClock()
+    connections = {host.connection for host in hosts}
+    transports = {each: await _transport(each, settings, stack) for each in connections}
     return _Visitors(
         {
-            connection: Visitor(
+            (connection, os): Visitor(
                 plan=plans[os],
-                transport=await _transport(connection, settings, stack),
+                transport=transports[connection],
                 secrets=secrets,
                 guard=guard,
                 clock=clock,

@@ -15,6 +15,7 @@ from fleet.cli.program import tell
 from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
 from fleet.collect.plan import Plan, plan_visit
+from fleet.collect.powershell import BOOTSTRAP, around
 from fleet.errors import InventoryError, Mistake
 from fleet.inventory.load import read_inventory
 from fleet.inventory.select import select
@@ -111,6 +112,7 @@ def _collect(
         click.echo(_commands(pack, settings.check, hosts))
         return ExitCode.OK
     missing = missing_references(read, hosts)
+    _warn(read.doubts)
     if dry_run:
         click.echo(_targets(hosts))
         if missing:
@@ -120,12 +122,12 @@ def _collect(
     return collect_hosts(settings, hosts, pack, db=db, out=out, form=form)
 
 
-def _warn(missing: Sequence[Mistake]) -> None:
-    """It costs those hosts their visit, and not the others theirs: they are told of, and the run goes on."""
-    for mistake in missing[:_MAX_WARNINGS]:
-        tell(f"warning: {mistake}")
-    if len(missing) > _MAX_WARNINGS:
-        tell(f"warning: {len(missing) - _MAX_WARNINGS:,} more like these; --dry-run lists them all")
+def _warn(doubts: Sequence[Mistake]) -> None:
+    """What is missing costs those hosts their visit and not the others theirs: the run goes on."""
+    for doubt in doubts[:_MAX_WARNINGS]:
+        tell(f"warning: {doubt}")
+    if len(doubts) > _MAX_WARNINGS:
+        tell(f"warning: {len(doubts) - _MAX_WARNINGS:,} more like these; --dry-run lists them all")
 
 
 def _settings(
@@ -159,17 +161,29 @@ def _commands(pack: Pack, check: CheckMode, hosts: tuple[Host, ...]) -> str:
 
 def _commands_of(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
     if plan.os is OS.WINDOWS:
-        yield f"# script, SHA-256 {plan.sha256}, sent as the one command of a PowerShell session:"
-        yield plan.script.decode()
-        for tier0 in sorted({host.tier0 for host in hosts}):
-            command = plan.command(Become.NONE, nonce="NONCE", run_id="RUN", tier0=tier0)
-            yield f"# its arguments, one a line (NONCE and RUN vary):\n{command}"
+        yield from _windows_commands(plan, hosts)
         return
     yield f"# script, SHA-256 {plan.sha256}, sent on stdin:"
     yield plan.script.decode()
     for become in sorted({host.become for host in hosts}, key=list(Become).index):
         command = plan.command(become, nonce="NONCE", run_id="RUN", prompt="PROMPT", ready="READY")
         yield f"# command line, become: {become} (NONCE, RUN, PROMPT and READY vary):\n{command}"
+
+
+def _windows_commands(plan: Plan, hosts: Sequence[Host]) -> Iterator[str]:
+    ways = {host.connection for host in hosts}
+    how = "sent as the one command of a PowerShell session:"
+    yield f"# script, SHA-256 {plan.sha256}, {how if Connection.WINRM in ways else 'sent on stdin:'}"
+    yield plan.script.decode()
+    for way, tier0 in sorted({(host.connection, host.tier0) for host in hosts}):
+        arguments = plan.arguments(nonce="NONCE", run_id="RUN", tier0=tier0)
+        if way is Connection.SSH:
+            before, behind = around(arguments)
+            yield f"# command line over SSH:\n{BOOTSTRAP}"
+            yield f"# its stdin, up to its end (NONCE and RUN vary):\n{before}# the script above\n{behind}"
+        else:
+            yield "# its arguments, one a line (NONCE and RUN vary):"
+            yield "\n".join(arguments)
 
 
 def _targets(hosts: tuple[Host, ...]) -> str:
@@ -181,5 +195,10 @@ def _target(host: Host) -> str:
     if host.connection is Connection.LOCAL:
         return f"local, become {host.become}"
     login = f"{host.user}@" if host.user else ""
-    how = f"{host.winrm.scheme}, {host.winrm.auth}" if host.os is OS.WINDOWS else f"become {host.become}"
-    return f"{host.connection} {login}{host.address}:{host.port}, {how}"
+    return f"{host.connection} {login}{host.address}:{host.port}, {_how(host)}"
+
+
+def _how(host: Host) -> str:
+    if host.connection is Connection.WINRM:
+        return f"{host.winrm.scheme}, {host.winrm.auth}"
+    return "on Windows" if host.os is OS.WINDOWS else f"become {host.become}"

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fleet.collect.powershell import BOOTSTRAP, piped
+from fleet.model.host import Host
 from fleet.model.pack import Item
-from fleet.model.words import OS, Become, CheckMode
+from fleet.model.words import OS, Become, CheckMode, Connection
 
 CHECK_ITEM = "agent.check"
 KEPT_ITEM = "agent.show"
@@ -33,6 +35,16 @@ def script(os: OS = OS.LINUX) -> bytes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a session is given: the command that it starts, and the stdin of that. ``ends``: nothing follows,
+    and whatever reads it is to know."""
+
+    command: str
+    stdin: bytes
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What is sent to hosts of one family: the script, its SHA-256 in hex, and the items as words."""
 
@@ -53,6 +65,20 @@ class Plan:
         comes before the first frame line is a section, too."""
         return 2 * len(self.items) + 2
 
+    def order(self, host: Host, *, nonce: str, run_id: str, prompt: str, ready: str) -> Order:
+        """What the session of that host is given; the words are those of :meth:`command`."""
+        if self.os is OS.WINDOWS and host.connection is Connection.SSH:
+            arguments = self.arguments(nonce=nonce, run_id=run_id, tier0=host.tier0)
+            return Order(command=BOOTSTRAP, stdin=piped(self.script, arguments), ends=True)
+        command = self.command(
+            host.become, nonce=nonce, run_id=run_id, prompt=prompt, ready=ready, tier0=host.tier0
+        )
+        return Order(command=command, stdin=self.script)
+
+    def arguments(self, *, nonce: str, run_id: str, tier0: bool) -> tuple[str, ...]:
+        """Those of the script for Windows."""
+        return (nonce, run_id, "tier0" if tier0 else "member", *self.words)
+
     def command(
         self,
         become: Become,
@@ -64,13 +90,13 @@ class Plan:
         tier0: bool = False,
     ) -> str:
         """What a session starts. On Linux the one command line of a visit, of words that sh, csh, fish and
-        rbash read alike; on Windows the arguments of the script, one a line.
+        rbash read alike; over WinRM the arguments of the script, one a line.
 
         Under ``become: shell`` sudo asks with ``prompt`` on stderr, and ``ready`` on stdout says that
         the script may be sent: before it, what is written to stdin would be read as a password.
         """
         if self.os is OS.WINDOWS:
-            return "\n".join((nonce, run_id, "tier0" if tier0 else "member", *self.words))
+            return "\n".join(self.arguments(nonce=nonce, run_id=run_id, tier0=tier0))
         inner = " ".join(("sh -s --", become.value, nonce, run_id, *self.words))
         if become is not Become.SHELL:
             return inner

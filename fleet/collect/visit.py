@@ -26,7 +26,7 @@ from fleet.collect.framing import (
     reheaded,
     split_sections,
 )
-from fleet.collect.plan import Plan
+from fleet.collect.plan import Order, Plan
 from fleet.errors import (
     AuthError,
     CredentialError,
@@ -40,7 +40,7 @@ from fleet.errors import (
 )
 from fleet.model.host import Host
 from fleet.model.visit import Failure, Visit
-from fleet.model.words import OS, Become, Phase, Reason
+from fleet.model.words import Become, Phase, Reason
 from fleet.ports import Clock, Guard, Permit, Process, Secrets, Session, Transport
 
 _READ_BYTES = 1 << 18
@@ -120,25 +120,17 @@ class Visitor:
         session = await self.transport.open(host, self.secrets, guard, phases)
         async with _closing(session), AsyncExitStack() as permits:
             nonce, prompt, ready = (secrets.token_hex(16) for _ in range(3))
-            shell = host.become is Become.SHELL and self.plan.os is OS.LINUX
+            shell = host.become is Become.SHELL
             phases.enter(Phase.BECOME if shell else Phase.EXEC)
-            process = await session.start(
-                self.plan.command(
-                    host.become,
-                    nonce=nonce,
-                    run_id=self.run_id,
-                    prompt=prompt,
-                    ready=ready,
-                    tier0=host.tier0,
-                )
-            )
+            order = self.plan.order(host, nonce=nonce, run_id=self.run_id, prompt=prompt, ready=ready)
+            process = await session.start(order.command)
             first = b""
             if shell:
                 ask = _ask_for(host, self.secrets, guard, permits)
                 first = await become_root(process, prompt=prompt, ready=ready, password=ask)
                 await permits.aclose()
                 phases.enter(Phase.EXEC)
-            await _exchange(process, self.plan, first, nonce, phases, answers)
+            await _exchange(process, self.plan, order, first, nonce, phases, answers)
 
 
 def _ask_for(
@@ -183,7 +175,13 @@ async def _closing(session: Session) -> AsyncIterator[None]:
 
 
 async def _exchange(
-    process: Process, plan: Plan, first: bytes, nonce: str, phases: PhaseClock, answers: list[Answer]
+    process: Process,
+    plan: Plan,
+    order: Order,
+    first: bytes,
+    nonce: str,
+    phases: PhaseClock,
+    answers: list[Answer],
 ) -> None:
     """Send the script and read to the end. What has arrived is in ``answers`` at every way out."""
     errors = asyncio.create_task(_drain(process))
@@ -192,7 +190,7 @@ async def _exchange(
     offset: float | None = None
     sent_s = time.time()
     try:
-        await process.write(plan.script)
+        untaken = await _send(process, order)
         while True:
             part = await process.read(_READ_BYTES)
             if not part:
@@ -213,8 +211,21 @@ async def _exchange(
         if header is not None and header.form is Form.GZIP64:
             data = from_base64(data)
         answers.append(Answer(nonce=nonce, data=data, header=header, offset_s=offset))
+    if untaken is not None and (header is not None or not said + buffer):
+        raise untaken
     if header is None:
         raise RemoteError("the host did not run the visit: " + _shown(said or bytes(buffer)))
+
+
+async def _send(process: Process, order: Order) -> RemoteError | None:
+    """The error where the other side ended before it took all: what it said until then tells more."""
+    try:
+        await process.write(order.stdin)
+    except RemoteError as error:
+        return error
+    if order.ends:
+        process.write_eof()
+    return None
 
 
 def _offset(header: Header, sent_s: float, received_s: float) -> float | None:

@@ -14,7 +14,8 @@ from fleet.errors import Mistake
 from fleet.lab.reading import DescriptionError, Reader
 from fleet.lab.windows import Windows
 from fleet.lab.windows_reading import windows_readers
-from fleet.model.words import OS, Become, Phase, Reason, Word
+from fleet.lab.winrm.words import WinrmFault
+from fleet.model.words import OS, Become, Connection, Phase, Reason, Word
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*\Z")
 _EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -234,7 +235,10 @@ def _host(reader: Reader, root: yaml.Node) -> HostDescription:
     _check_sizes(reader, found, values)
     blank = {"name": "", "summary": "", "group": "", "expect": Expectation(verdict=Word.HEALTHY)}
     if is_windows:
-        values["windows"] = Windows(**{key: values.pop(key) for key in own if key in values})  # type: ignore[arg-type]
+        windows = Windows(**{key: values.pop(key) for key in own if key in values})  # type: ignore[arg-type]
+        if windows.login.connection is Connection.SSH and windows.fault is not WinrmFault.NONE:
+            reader.wrong(found["fault"], "no fault of WinRM is one of a host that is reached over ssh")
+        values["windows"] = windows
     return HostDescription(**(blank | values))  # type: ignore[arg-type]
 
 

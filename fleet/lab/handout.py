@@ -10,7 +10,8 @@ import yaml
 
 from fleet.lab.describe import HostDescription
 from fleet.lab.private import write_private
-from fleet.model.words import Become, Scheme, WinrmAuth
+from fleet.lab.windows import WindowsLogin
+from fleet.model.words import OS, Become, Connection, Scheme, WinrmAuth
 
 USER = "ops"
 KEY_FILE = "ops_ed25519"
@@ -46,7 +47,7 @@ def write_inventory(
     windows: WindowsHandout | None = None,
 ) -> Path:
     """The inventory of these hosts, with the files their passwords are in beside it. ``windows`` is given
-    where one of them is a Windows host."""
+    where one of them is reached over WinRM."""
     defaults = {
         "connection": "ssh",
         "user": USER,
@@ -63,7 +64,7 @@ def write_inventory(
         "groups": {name: _group(group, shared[name]) for name, group in members.items()},
         "hosts": {
             host.name: {"address": ADDRESS, "port": ports[host.name]}
-            | (_over_winrm(host, windows, folder) if windows and host.windows else _over_ssh(host, folder))
+            | _reached(host, windows, folder)
             | _own_labels(host, shared[host.group])
             for host in hosts
         },
@@ -90,6 +91,23 @@ def _own_labels(host: HostDescription, shared: Mapping[str, str]) -> dict[str, o
     return {"labels": own} if own else {}
 
 
+def _reached(host: HostDescription, shared: WindowsHandout | None, folder: Path) -> dict[str, object]:
+    if host.windows is None:
+        return _over_ssh(host, folder)
+    if host.windows.login.connection is Connection.WINRM:
+        assert shared is not None
+        return _over_winrm(host, host.windows.login, shared, folder)
+    return _windows_over_ssh(host, host.windows.login, folder)
+
+
+def _windows_over_ssh(host: HostDescription, login: WindowsLogin, folder: Path) -> dict[str, object]:
+    entry: dict[str, object] = {"os": OS.WINDOWS.value, "user": login.user}
+    if login.password:
+        write_private(folder / f"{host.name}.password", login.password.encode())
+        entry["password"] = f"file:{host.name}.password"
+    return entry
+
+
 def _over_ssh(host: HostDescription, folder: Path) -> dict[str, object]:
     login = host.login
     entry: dict[str, object] = {}
@@ -102,9 +120,9 @@ def _over_ssh(host: HostDescription, folder: Path) -> dict[str, object]:
     return entry
 
 
-def _over_winrm(host: HostDescription, shared: WindowsHandout, folder: Path) -> dict[str, object]:
-    assert host.windows is not None
-    login = host.windows.login
+def _over_winrm(
+    host: HostDescription, login: WindowsLogin, shared: WindowsHandout, folder: Path
+) -> dict[str, object]:
     password = WINDOWS_PASSWORD_FILE
     if login.password:
         password = f"{host.name}.password"

@@ -36,7 +36,10 @@ from fleet.lab.private import write_private
 from fleet.lab.shell import record_answer, run_command
 from fleet.lab.tree import HostTree, build_tree
 from fleet.lab.windows_host import Site, WindowsHost
+from fleet.lab.windows_ssh import serve_windows
+from fleet.lab.windows_visit import responder
 from fleet.lab.winrm.words import WinrmCounters
+from fleet.model.words import Connection
 
 _LOGIN_TIMEOUT_S = 120
 _BACKLOG = 256
@@ -67,7 +70,7 @@ class Lab:
 
     @property
     def descriptions(self) -> tuple[HostDescription, ...]:
-        """The hosts, as they were described, the Windows ones at the end."""
+        """The hosts, as they were described, those with WinRM at the end."""
         over_ssh = tuple(host.description for host in self._hosts.values())
         return over_ssh + tuple(host.description for host in self._windows.values())
 
@@ -76,12 +79,14 @@ class Lab:
         return self._windows[name].port if name in self._windows else self._hosts[name].port
 
     def winrm(self, name: str) -> WinrmCounters:
-        """What reached that Windows host so far; it goes on counting. The rest is of hosts with a shell."""
+        """What reached that host over WinRM so far; it goes on counting. The rest is of hosts over SSH."""
         return self._windows[name].counters
 
     def tree(self, name: str) -> Path:
-        """The folder that stands for the host's ``/``."""
-        return self._hosts[name].tree.root
+        """The folder that stands for the host's ``/``; one of Windows has none."""
+        tree = self._hosts[name].tree
+        assert tree is not None
+        return tree.root
 
     def counters(self, name: str) -> Counters:
         """What reached the host so far; it goes on counting."""
@@ -98,7 +103,8 @@ class Lab:
     def sudo_attempts(self, name: str) -> int:
         """How many passwords the host's sudo has read."""
         host = self._hosts[name]
-        return host.tree.sudo_attempts + host.counters.canned_sudo_attempts
+        in_shells = host.tree.sudo_attempts if host.tree else 0
+        return in_shells + host.counters.canned_sudo_attempts
 
 
 @asynccontextmanager
@@ -121,21 +127,23 @@ async def start_lab(
     hosts: list[_LabHost] = []
     async with AsyncExitStack() as stack:
         stack.enter_context(_quiet())
+        now = datetime.now(UTC)
         trees = _Trees(
             Path(
                 stack.enter_context(
                     tempfile.TemporaryDirectory(prefix="fleet-lab-", ignore_cleanup_errors=True)
                 )
-            )
+            ),
+            now,
         )
         client = asyncssh.generate_private_key("ssh-ed25519")
         write_private(folder / KEY_FILE, client.export_private_key())
-        windows, handout = await _open_windows(descriptions, folder, stack)
+        windows, handout = await _open_windows(descriptions, folder, now, stack)
         for description in descriptions:
-            if description.windows:
+            if _has_winrm(description):
                 continue
-            tree, answers = trees.canned(description) if is_canned else (trees.own(description), None)
-            hosts.append(_LabHost(description, tree, client.export_public_key(), answers))
+            tree, answers = trees.of(description, is_canned=is_canned)
+            hosts.append(_LabHost(description, now, tree, client.export_public_key(), answers))
             stack.push_async_callback(hosts[-1].close)
             await hosts[-1].open()
         write_known_hosts(folder, ((host.port, host.advertised_key) for host in hosts))
@@ -146,21 +154,24 @@ async def start_lab(
 
 
 async def _open_windows(
-    descriptions: Sequence[HostDescription], folder: Path, stack: AsyncExitStack
+    descriptions: Sequence[HostDescription], folder: Path, started_at: datetime, stack: AsyncExitStack
 ) -> tuple[list[WindowsHost], WindowsHandout | None]:
-    """Start those that are Windows hosts, which have no shell; and what an operator has of them."""
-    described = [(host, host.windows) for host in descriptions if host.windows]
+    """Start those that are reached over WinRM; and what an operator has of them."""
+    described = [(host, host.windows) for host in descriptions if host.windows and _has_winrm(host)]
     if not described:
         return [], None
     site = Site(folder, (windows for _, windows in described))
     stack.callback(site.close)
-    started_at = datetime.now(UTC)
     opened = []
     for host, windows in described:
         opened.append(WindowsHost(host, windows, site, started_at))
         stack.push_async_callback(opened[-1].close)
         await opened[-1].open()
     return opened, site.handout()
+
+
+def _has_winrm(host: HostDescription) -> bool:
+    return host.windows is not None and host.windows.login.connection is Connection.WINRM
 
 
 @contextmanager
@@ -190,15 +201,20 @@ def running_lab(
 class _Trees:
     """Makes the trees, one a host or one a shape, with the recorded answers of the shape."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now: datetime) -> None:
         self._folder = folder
-        self._now = datetime.now(UTC)
+        self._now = now
         self._shapes: dict[HostDescription, tuple[HostTree, Answers]] = {}
 
-    def own(self, host: HostDescription) -> HostTree:
+    def of(self, host: HostDescription, *, is_canned: bool) -> tuple[HostTree | None, Answers | None]:
+        if host.windows:
+            return None, None
+        return self._canned(host) if is_canned else (self._own(host), None)
+
+    def _own(self, host: HostDescription) -> HostTree:
         return build_tree(host, self._folder / host.name, self._now)
 
-    def canned(self, host: HostDescription) -> tuple[HostTree, Answers]:
+    def _canned(self, host: HostDescription) -> tuple[HostTree, Answers]:
         shape = shape_of(host)
         if shape not in self._shapes:
             tree = build_tree(shape, self._folder / f"shape-{len(self._shapes)}", self._now)
@@ -235,10 +251,19 @@ class _LabHost:
     """One simulated host: its listener, its connections and what they run."""
 
     def __init__(
-        self, description: HostDescription, tree: HostTree, client_key: bytes, answers: Answers | None
+        self,
+        description: HostDescription,
+        started_at: datetime,
+        tree: HostTree | None,
+        client_key: bytes,
+        answers: Answers | None,
     ) -> None:
         self.description = description
         self.tree = tree
+        windows = description.windows
+        self.user = windows.login.user if windows else USER
+        self.password = windows.login.password if windows else description.login.password
+        self._respond = responder(description, windows, started_at) if windows else None
         self.counters = Counters()
         self.client_key = asyncssh.import_public_key(client_key)
         self.port = 0
@@ -330,7 +355,10 @@ class _LabHost:
             await OUTPUTS[fault](client)
         elif self._answers and command:
             await serve_canned(client, command, self.description, self._answers, self._count_sudo)
-        else:
+        elif self.description.windows and self._respond:
+            mode = self.description.windows.system.language_mode
+            await serve_windows(client, self._respond, mode, self.user)
+        elif self.tree:
             await run_command(client, client.command or "exit 0", self.tree.root, _env(self.tree), fault)
 
 
@@ -358,10 +386,10 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def public_key_auth_supported(self) -> bool:
-        return not self._host.description.login.password
+        return not self._host.password
 
     def password_auth_supported(self) -> bool:
-        return bool(self._host.description.login.password)
+        return bool(self._host.password)
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         self._host.counters.auth_attempts += 1
@@ -370,7 +398,7 @@ class _Server(asyncssh.SSHServer):
     def validate_password(self, username: str, password: str) -> bool:
         self._host.counters.auth_attempts += 1
         self._host.counters.passwords.append(password)
-        return self._admits(username) and password == self._host.description.login.password
+        return self._admits(username) and password == self._host.password
 
     def _admits(self, username: str) -> bool:
-        return username == USER and not self._host.description.login.is_refused
+        return username == self._host.user and not self._host.description.login.is_refused

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleet.lab.winrm.words import WinrmFault
-from fleet.model.words import Scheme, WinrmAuth
+from fleet.model.words import Connection, Scheme, WinrmAuth
 
 SERVICES = ("himds", "GCArcService", "ExtensionService", "arcproxy")
 
@@ -141,16 +141,18 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowsLogin:
-    """How the host is logged in to. An empty password: one that the lab draws; ``configuration``: the session
-    configuration (JEA) that offers the visit, empty where the script is run."""
+    """How the host is logged in to. An empty password: over WinRM one that the lab draws, over SSH none but
+    a key. ``configuration``: the session configuration (JEA) that offers the visit, empty where the script
+    is run; like all below it of WinRM only."""
 
+    connection: Connection = Connection.WINRM
     user: str = r"CORP\svc-fleet"
     password: str = ""
     rights: Rights = Rights.ADMIN
+    configuration: str = ""
     auth: WinrmAuth = WinrmAuth.NEGOTIATE
     scheme: Scheme = Scheme.HTTP
     certificate: Certificate = Certificate.VALID
-    configuration: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from fleet.lab.windows import (
     WindowsLogin,
 )
 from fleet.lab.winrm.words import WinrmFault
-from fleet.model.words import Scheme, WinrmAuth
+from fleet.model.words import Connection, Scheme, WinrmAuth
 
 _OFFSET = re.compile(r"[+-]\d{4}\Z")
 _ITEM = re.compile(r"[a-z]+(?:[.-][a-z_]+)*\Z")
@@ -154,14 +154,26 @@ def _bodies(reader: Reader, node: yaml.Node) -> tuple[tuple[str, bytes], ...]:
 def _login(reader: Reader, node: yaml.Node) -> WindowsLogin:
     readers: _Readers = {
         **dict.fromkeys(("user", "password", "configuration"), reader.text),
+        "connection": lambda value: reader.word(Connection, value),
         "rights": lambda value: reader.word(Rights, value),
         "auth": lambda value: reader.word(WinrmAuth, value),
         "scheme": lambda value: reader.word(Scheme, value),
         "certificate": lambda value: reader.word(Certificate, value),
     }
     login = _made(reader, node, WindowsLogin, readers)
+    if login.connection is Connection.LOCAL:
+        reader.wrong(node, "a simulated Windows host is reached over winrm or ssh")
+    if login.connection is Connection.SSH and login != _of_ssh(login):
+        reader.wrong(node, "auth, scheme, certificate and configuration are for `connection: winrm`")
     if login.auth is WinrmAuth.KERBEROS:
         reader.wrong(node, "no lab has a domain: kerberos cannot be")
     if login.auth in (WinrmAuth.BASIC, WinrmAuth.CERTIFICATE) and login.scheme is not Scheme.HTTPS:
         reader.wrong(node, f"{login.auth} needs `scheme: https`")
     return login
+
+
+def _of_ssh(login: WindowsLogin) -> WindowsLogin:
+    """What of a login counts over SSH."""
+    return WindowsLogin(
+        connection=login.connection, user=login.user, password=login.password, rights=login.rights
+    )
