@@ -245,11 +245,11 @@ def _cert_validation(text: str, _: Places) -> str:
         return text
     if not text.startswith(_PIN):
         raise ValueError(f"strict, off, or {_PIN} and the certificate's fingerprint is wanted")
-    digits = text.removeprefix(_PIN).replace(":", "").lower()
+    digits = re.sub("[:-]", "", text.removeprefix(_PIN)).lower()
     if re.fullmatch(r"[0-9a-f]{40}", digits):
         raise ValueError("that is a SHA-1 thumbprint, as Windows shows it; sha256: takes 64 hex digits")
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
-        raise ValueError("sha256: takes 64 hex digits, with or without colons")
+        raise ValueError("sha256: takes 64 hex digits, with or without colons or dashes")
     return _PIN + digits
 
 

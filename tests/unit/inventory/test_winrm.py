@@ -88,6 +88,7 @@ def test_scheme_and_port_follow_each_other(load: Load, told: str, scheme: Scheme
         ("off", "off"),
         (f"sha256:{DIGITS}", f"sha256:{DIGITS}"),
         ("sha256:" + ":".join(DIGITS.upper()[n : n + 2] for n in range(0, 64, 2)), f"sha256:{DIGITS}"),
+        ("sha256:" + "-".join(DIGITS.upper()[n : n + 2] for n in range(0, 64, 2)), f"sha256:{DIGITS}"),
     ],
 )
 def test_how_a_certificate_is_checked(load: Load, told: str, kept: str) -> None:
