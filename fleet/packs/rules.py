@@ -66,10 +66,10 @@ def load_rule(path: Path) -> tuple[Rule | None, list[Mistake]]:
 
 def _rule(document: Document, fields: dict[str, yaml.Node]) -> Rule | None:
     match = _match(document, fields.get("match"))
-    severity = _word(document, fields.get("severity"), Severity)
+    severity = word(document, fields.get("severity"), Severity)
     version = document.number(fields.get("version"), 1)
     code = _code(document, fields.get("code"))
-    platforms = tuple(_words(document, fields.get("platforms"), OS)) or tuple(OS)
+    platforms = tuple(words(document, fields.get("platforms"), OS)) or tuple(OS)
     agents = _agents(document, fields.get("agents"))
     explains = tuple(document.text(node) for node in document.sequence(fields.get("explains")))
     generic = document.flag(fields.get("generic"))
@@ -142,10 +142,10 @@ def _log_match(document: Document, node: yaml.Node) -> LogMatch | None:
         without=tuple(
             _pattern(document, each, is_scanned=False) for each in document.sequence(fields.get("without"))
         ),
-        logs=tuple(_one_of(document, each, LOGS) for each in document.sequence(fields.get("logs"))),
-        levels=tuple(_words(document, fields.get("levels"), Level)),
+        logs=tuple(one_of(document, each, LOGS) for each in document.sequence(fields.get("logs"))),
+        levels=tuple(words(document, fields.get("levels"), Level)),
         commands=tuple(document.text(each) for each in document.sequence(fields.get("commands"))),
-        run=_word(document, fields.get("run"), Outcome),
+        run=word(document, fields.get("run"), Outcome),
         after=_pattern(document, fields["after"]) if "after" in fields else "",
         count=document.number(fields.get("count"), 1),
         within_s=document.number(fields["within_s"], 1) if "within_s" in fields else None,
@@ -232,28 +232,31 @@ def _steps(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
     return tuple(_line(document, each) for each in document.sequence(node))
 
 
-def _word(document: Document, node: yaml.Node | None, words: type[_Word]) -> _Word | None:
+def word(document: Document, node: yaml.Node | None, kind: type[_Word]) -> _Word | None:
+    """One of the words of that kind; None when the key is absent, and with a mistake noted for any other."""
     text = document.text(node)
     if not text:
         return None
     try:
-        return words(text)
+        return kind(text)
     except ValueError:
-        document.complain(node, f"one of {', '.join(words)} is expected, not {text!r}")
+        document.complain(node, f"one of {', '.join(kind)} is expected, not {text!r}")
         return None
 
 
-def _words(document: Document, node: yaml.Node | None, words: type[_Word]) -> Iterator[_Word]:
+def words(document: Document, node: yaml.Node | None, kind: type[_Word]) -> Iterator[_Word]:
+    """A list of such words, without those that are wrong."""
     for each in document.sequence(node):
-        word = _word(document, each, words)
-        if word is not None:
-            yield word
+        found = word(document, each, kind)
+        if found is not None:
+            yield found
 
 
-def _one_of(document: Document, node: yaml.Node, words: Iterable[str]) -> str:
+def one_of(document: Document, node: yaml.Node, known: Iterable[str]) -> str:
+    """The text, with a mistake noted when it is none of those."""
     text = document.text(node)
-    if text and text not in words:
-        document.complain(node, f"one of {', '.join(words)} is expected, not {text!r}")
+    if text and text not in known:
+        document.complain(node, f"one of {', '.join(known)} is expected, not {text!r}")
     return text
 
 
@@ -266,7 +269,7 @@ def _variants(document: Document, node: yaml.Node | None) -> Iterator[Variant]:
             if not keys & fields.keys():
                 document.complain(entry, f"at least one of {', '.join(sorted(keys))} is needed", "instead")
         yield Variant(
-            os=_word(document, fields.get("os"), OS),
+            os=word(document, fields.get("os"), OS),
             where=_expression(document, fields["where"]) if "where" in fields else "",
             cause=_line(document, fields.get("cause")),
             remediation=_steps(document, fields.get("remediation")),
