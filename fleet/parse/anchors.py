@@ -2,7 +2,8 @@
 
 The expression is matched on decoded text, the anchors are looked for in the raw line. So they are made of
 characters that no log writes in another way: ASCII letters (without regard to case), digits, single blanks
-and most punctuation. Quotes, backslashes, ``<``, ``>``, ``&``, ``+``, ``/`` and what is not ASCII end one.
+and most punctuation. Quotes, backslashes, ``<``, ``>``, ``&``, ``+``, ``=``, ``/`` and what is not ASCII end
+one.
 
 The parser is our own and knows RE2's syntax alone. CPython's is private and reads another language: ``\\Q``,
 ``\\pL``, ``[[:alpha:]]``, ``\\z`` and flags within an expression are errors there, ``{,3}`` is a repeat.
@@ -16,11 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
+from fleet.parse.text import PLAIN
+
 MIN_ANCHOR = 4
 GOOD_ANCHOR = 5
 MAX_ANCHOR = 48
 
-_SAFE = frozenset(string.ascii_letters + string.digits + " .,:;-_()[]{}=@#%*!?$~^|")
 _MAX_CLASS = 16
 _MAX_SET = 64
 _MAX_COPIES = 8
@@ -29,11 +31,11 @@ _MAX_BITS = 24.0
 # What every log of the agent is full of says little.
 _COMMON = re.compile(
     r"microsoftonline|microsoft|windows|azcmagent|azure|management|resource|hybridcompute|machine|https?|login"
-    r"|agent|connect(?:ed|ion)?|service|endpoint|error|failed|tenant|subscription|status|version|level="
+    r"|agent|connect(?:ed|ion)?|service|endpoint|error|failed|tenant|subscription|status|version"
     r"|\.com|\.net"
 )
 # Plain text up to where a repeat may be of its last character.
-_PLAIN = re.compile(r"[A-Za-z0-9 ,:;_=@#%!~-]+(?![*+?{(\\])")
+_RUN = re.compile(r"[A-Za-z0-9 ,:;_@#%!~-]+(?![*+?{(\\])")
 _REPEAT = re.compile(r"[*+?]|\{(0|[1-9][0-9]{0,3})(?:(,)(0|[1-9][0-9]{0,3})?)?\}")
 _GROUP = re.compile(r"\((?:\?P?<\w+>|\?:|\?[imsU]*(?:-[imsU]+)?(:|\)))?")
 _PROPERTY = re.compile(r"[pP](?:\{[^}]*\}|.)", re.DOTALL)
@@ -59,7 +61,7 @@ def derive_anchors(pattern: str) -> frozenset[str]:
     if part.best is None:
         raise NoAnchorError(
             f"nothing of {MIN_ANCHOR} characters or more is in all the pattern matches: each alternative "
-            "needs letters, digits, single blanks or .,:;-_()[]{}=@#%*!?$~^| in a row that cannot be missing"
+            "needs letters, digits, single blanks or .,:;-_()[]{}@#%*!?$~^| in a row that cannot be missing"
         )
     return part.best
 
@@ -94,7 +96,7 @@ def _one_of(texts: _Texts) -> _Part:
 @lru_cache(maxsize=256)
 def _literal(char: str) -> _Part:
     """A control character, a quote or ä stands in the line in a way of its own."""
-    return _one_of(frozenset({char.lower()})) if char in _SAFE else _ANYTHING
+    return _one_of(frozenset({char.lower()})) if char in PLAIN else _ANYTHING
 
 
 def _one_after_another(parts: Iterable[_Part]) -> _Part:
@@ -265,7 +267,7 @@ class _Reader:
 
     def _atoms(self) -> list[_Part]:
         """What stands next. Flags are nothing: a repeat behind them is RE2 one of what is before them."""
-        if plain := self._take(_PLAIN):
+        if plain := self._take(_RUN):
             return [_one_of(frozenset({plain[0].lower()}))]
         if self._is_at(r"\Q"):
             return self._quoted()
@@ -327,7 +329,7 @@ class _Reader:
             members = self._members()
             chars = chars | members if chars is not None and members is not None else None
         self._position += 1
-        if is_negated or chars is None or not chars <= _SAFE:
+        if is_negated or chars is None or not chars <= PLAIN:
             return _ANYTHING
         texts = frozenset(char.lower() for char in chars)
         return _one_of(texts) if len(texts) <= _MAX_CLASS else _ANYTHING
@@ -344,7 +346,7 @@ class _Reader:
             return {low} if low else None
         self._position += 1
         high = self._class_character()
-        if not low or not high or ord(high) - ord(low) > len(_SAFE):
+        if not low or not high or ord(high) - ord(low) > len(PLAIN):
             return None
         return {chr(code) for code in range(ord(low), ord(high) + 1)}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fleet.model.observation import Level
-from fleet.parse.text import clean, parse_instant
+from fleet.parse.text import PLAIN, clean, parse_instant
 
 _LEVELS = {
     "trace": Level.DEBUG,
@@ -29,7 +29,6 @@ _LEVELS = {
 }
 _WORDS = "TRACE|DEBUG|DEBU|VERBOSE|INFO|WARNING|WARN|ERROR|ERRO|FATAL|FATA|PANIC|PANI"
 
-_COLOUR = re.compile(r"\x1b\[[0-9;?]{0,16}[A-Za-z]")
 _LOGRUS = re.compile(r'(?:time=(?:"([^"]{0,64})"|(\S{0,64}))\s+)?level=([a-z]{2,12})\s+msg=')
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"?|(\S*)', re.DOTALL)
 _FIELD = re.compile(r'\s*([^="]{1,120})=', re.DOTALL)
@@ -48,6 +47,8 @@ _EXTENSION = re.compile(
 _QUOTED = re.compile(r'="((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U0([0-9a-fA-F]{7})|(.))", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
+# Without regard to case they are letters of ASCII, the long s and the Kelvin sign.
+_FOLDED = "\u017f\u212a"
 _MAX_RUNE = 0x10FFFF
 
 
@@ -63,8 +64,8 @@ class Line:
 
 
 def parse_line(raw: str) -> Line:
-    """The line decoded. A line of no known shape is plain, its level UNKNOWN; a local time is no instant."""
-    raw = _COLOUR.sub("", raw) if "\x1b" in raw else raw
+    """The line, without colours, decoded. One of no known shape is plain, its level UNKNOWN; a local time is
+    no instant."""
     return (
         _parse_logrus(raw)
         or _parse_gclog(raw)
@@ -77,16 +78,16 @@ def parse_line(raw: str) -> Line:
 
 
 def unescape(text: str) -> str:
-    """Go's and JSON's backslash escapes decoded; unknown ones keep their character."""
+    """Go's and JSON's backslash escapes decoded. One that no log needs stays as it stands: what is plain in
+    the result is so in the text, where anchors are looked for."""
     return clean(_ESCAPE.sub(_unescape_one, text)) if "\\" in text else text
 
 
 def _unescape_one(match: re.Match[str]) -> str:
     digits = match[1] or match[2] or match[3]
-    if digits:
-        rune = int(digits, 16)
-        return chr(rune) if rune <= _MAX_RUNE else "\ufffd"
-    return _SIMPLE.get(match[4], match[4])
+    rune = int(digits, 16) if digits else 0
+    char = (chr(rune) if rune <= _MAX_RUNE else "\ufffd") if digits else _SIMPLE.get(match[4], match[4])
+    return match[0] if char in PLAIN or char in _FOLDED else char
 
 
 def _parse_logrus(raw: str) -> Line | None:

@@ -10,13 +10,11 @@ from datetime import datetime
 
 from fleet.model.observation import CommandRun, Level, Log, LogRecord, Outcome
 from fleet.parse.lines import Line, parse_line
-from fleet.parse.scan import Anchors
-from fleet.parse.text import decode
+from fleet.parse.scan import HEAD, Anchors, part_around
+from fleet.parse.text import decode, uncoloured
 
-MAX_LINE_BYTES = 4096
 MAX_RECORDS = 5000
 
-_HEAD_BYTES = 1024
 _ERROR_REACH = 65536
 _SUCCESSION = ("connect", "disconnect")
 _TWO_WORDS = ("config", "extension", "extensions", "license")
@@ -89,13 +87,20 @@ def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) 
     """Records of the marked lines, at most ``MAX_RECORDS``, the newest, with the runs they belong to.
 
     A code that ends a run has the error before it as a record too: that line says what the code does not.
-    Total and linear in ``data``. A log with text but without marked lines is one run of no command.
+    Of a very long line each part with a mark is a record. Total and linear in ``data``. A log with text but
+    without marked lines is one run of no command.
     """
+    data = uncoloured(data)
     records: deque[LogRecord] = deque(maxlen=MAX_RECORDS)
     segmenter = _Segmenter()
-    began, read = 0, 0
+    began, read, last = 0, 0, -1
     for number, start, raw in _marked_lines(data, anchors):
         line = parse_line(decode(raw))
+        if start == last:
+            # What the line means for its run its first part has told.
+            records.append(_record(number, line, len(segmenter.runs) - 1))
+            continue
+        last = start
         code = outcome_code(line)
         count = len(segmenter.runs)
         run = segmenter.place(number, line, code)
@@ -149,7 +154,7 @@ def _error_before(data: bytes, low: int, stop: int) -> tuple[int, Line] | None:
         return None
     start = data.rfind(b"\n", low, hit) + 1 or low
     end = data.find(b"\n", hit, stop)
-    line = parse_line(decode(_bounded(data, start, hit, end if end >= 0 else stop)))
+    line = parse_line(decode(_read(data, start, *part_around(start, hit, end if end >= 0 else stop))))
     return (start, line) if line.level is Level.ERROR else None
 
 
@@ -162,23 +167,20 @@ def _outcome(line: Line, code: str | None) -> Outcome | None:
 
 
 def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, int, bytes]]:
-    """Number, offset and bytes of the newest marked lines, as many as records are kept; a carriage return
-    parts what a terminal drew over itself."""
-    number, counted, before = 1, 0, 0
-    for hit, end in deque(anchors.places(data), maxlen=MAX_RECORDS):
-        start = max(data.rfind(b"\n", before, hit), data.rfind(b"\r", before, hit)) + 1 or before
+    """Number, offset and bytes of the newest marked lines, as many as records are kept; a long line once for
+    each of its places."""
+    number, counted = 1, 0
+    for start, low, high in deque(anchors.places(data), maxlen=MAX_RECORDS):
         number += data.count(b"\n", counted, start)
-        counted, before = start, end
-        yield number, start, _bounded(data, start, hit, end)
+        counted = start
+        yield number, start, _read(data, start, low, high)
 
 
-def _bounded(data: bytes, start: int, hit: int, end: int) -> bytes:
-    """The line; of one that is too long its head, for time and level, and the place around the hit."""
-    if end - start <= MAX_LINE_BYTES:
-        return data[start:end]
-    window = max(start + _HEAD_BYTES, hit - _HEAD_BYTES)
-    rest = data[window : min(end, window + MAX_LINE_BYTES - _HEAD_BYTES)]
-    return data[start : start + _HEAD_BYTES] + (b" ... " if window > start + _HEAD_BYTES else b"") + rest
+def _read(data: bytes, start: int, low: int, high: int) -> bytes:
+    """The line; of one that is too long its head, for time and level, and the part."""
+    if low == start:
+        return data[start:high]
+    return data[start : start + HEAD] + (b" ... " if low > start + HEAD else b"") + data[low:high]
 
 
 def _succession(runs: list[_Run]) -> tuple[CommandRun, ...]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
+import string
 from datetime import UTC, datetime
+
+PLAIN = frozenset(string.ascii_letters + string.digits + " .,:;-_()[]{}@#%*!?$~^|")
+"""What no log escapes. Some do so with quotes, a backslash, ``/<>&+=`` and whatever is not ASCII."""
 
 _FIRST_YEAR = 1990
 # How Go prints a time that nobody told it to format: "2026-01-31 12:00:00.123 -0800 PST m=+0.05".
@@ -13,12 +17,18 @@ _GO = re.compile(
     r"(?: [A-Za-z0-9+-]{1,8})?(?: m=[+-][\d.]{1,30})?"
 )
 _SURROGATES = re.compile("[\ud800-\udfff\x00]")
+_COLOUR = re.compile(rb"\x1b\[[0-9;?]{0,16}[A-Za-z]")
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 def clean(text: str) -> str:
     """The same text without NUL and lone surrogates, which databases and encoders refuse."""
     return _SURROGATES.sub("\ufffd", text)
+
+
+def uncoloured(data: bytes) -> bytes:
+    """The bytes without the colours of a terminal."""
+    return _COLOUR.sub(b"", data) if b"\x1b" in data else data
 
 
 def decode(data: bytes) -> str:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model.observation import Level, Outcome
-from fleet.parse.logs import MAX_LINE_BYTES, MAX_RECORDS, command_word, parse_log
-from fleet.parse.scan import Anchors
+from fleet.parse.logs import MAX_RECORDS, command_word, parse_log
+from fleet.parse.scan import LONG_LINE, Anchors
 
 ANCHORS = Anchors(["no such host", "MARK"])
 
@@ -105,7 +105,7 @@ def test_the_newest_records_are_kept_and_long_lines_are_cut() -> None:
     long = parse_log(
         "x", b'level=error msg="' + b"x" * 1_000_000 + b"MARK" + b"y" * 1_000_000, ANCHORS
     ).records[0]
-    assert (long.level, "MARK" in long.text, len(long.text) <= MAX_LINE_BYTES + 5) == (
+    assert (long.level, "MARK" in long.text, len(long.text) <= LONG_LINE + 5) == (
         Level.ERROR,
         True,
         True,
