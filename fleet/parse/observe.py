@@ -11,6 +11,7 @@ from fleet.model.visit import Visit
 from fleet.model.words import OS
 from fleet.parse import agent as agents
 from fleet.parse import host as hosts
+from fleet.parse.check import check_facts
 from fleet.parse.facts import (
     agent_facts,
     certificate_facts,
@@ -63,6 +64,7 @@ def observe_visit(visit: Visit, anchors: Anchors, os: OS | None = None) -> Obser
         *clock_facts(visit.clock_offset_s),
         *service_facts(services, SERVICES_ITEM),
         *config_facts(good_data(known, "agent.config"), "agent.config"),
+        *check_facts(data_of(known, "agent.check"), "agent.check"),
         *around.facts,
         *certificate_facts(data_of(known, "agent.certificates"), agent, now),
         *_leftover_facts(agent, around),
@@ -106,6 +108,7 @@ def observe_texts(
         services = _by_role((*found, *services))
         facts += [*service_facts(found, path), *version_facts(rest, path)]
         facts += config_facts(rest, path) if agents.CONFIG_HEAD in rest else ()
+        facts += check_facts(rest, path)
         logs.append(parse_log(path, rest, anchors))
     return Observation(
         os=os,
