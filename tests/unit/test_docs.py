@@ -32,7 +32,7 @@ def test_what_it_quotes_of_windows_hosts_is_what_they_are_told() -> None:
     quoted = [text for row in page.splitlines()[2:] for text in re.findall(r"`(.*?)`", row.split(" | ")[0])]
     source = "".join(
         path.read_text(encoding="utf-8")
-        for folder in ("transport", "transport/winrm", "app")
+        for folder in ("transport", "transport/winrm", "collect", "app")
         for path in sorted((FLEET / folder).glob("*.py"))
     )
     assert len(quoted) > 15
