@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 from fleet.model.observation import Level, Outcome
 from fleet.model.words import OS, Severity
@@ -146,13 +147,51 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """What operators changed of a rule, and why. ``rule`` is the rule as it was; ``severity`` the one it now
+    has; ``is_replaced``: theirs of the same id holds; neither: it is disabled. ``place``: ``path:line``."""
+
+    rule: Rule
+    reason: str
+    place: str
+    severity: Severity | None = None
+    is_replaced: bool = False
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the rule is out of the set."""
+        return self.severity is None and not self.is_replaced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """Operators live with a rule's finding up to and with the day ``until``: on hosts by name or glob, or on
+    those that have all of these labels. ``place``: ``path:line``."""
+
+    rule: str
+    ticket: str
+    reason: str
+    until: date
+    place: str
+    hosts: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.hosts) == bool(self.labels):
+            raise ValueError(f"accept {self.rule}: hosts or labels, one of the two")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """Items in the order they are read, rules by id, and the SHA-256 over both (hex)."""
+    """Items in the order they are read, rules by id, and the SHA-256 over both (hex). The rules are as they
+    hold: ``overrides`` are in them already."""
 
     name: str
     items: tuple[Item, ...]
     rules: tuple[Rule, ...]
     digest: str
+    overrides: tuple[Override, ...] = ()
+    accepts: tuple[Accept, ...] = ()
 
     def items_for(self, os: OS) -> tuple[Item, ...]:
         """What is read on hosts of that family, in the order it is read."""

@@ -123,14 +123,7 @@ class _Reader:
                 yield fact
 
     def _pairs(self, node: yaml.Node | None) -> Iterator[tuple[str, str]]:
-        """The texts of a mapping whose keys are anybody's."""
-        if node is None:
-            return
-        if not isinstance(node, yaml.MappingNode) or not node.value:
-            self.document.complain(node, "a mapping with at least one entry is expected here")
-            return
-        names = frozenset(self.document.text(key) for key, _ in node.value)
-        for name, value in (self.document.mapping(node, frozenset(), names) or {}).items():
+        for name, value in (self.document.pairs(node) if node else {}).items():
             yield name, self.document.text(value)
 
     def _rules(self, entry: dict[str, yaml.Node], key: str) -> Iterator[str]:

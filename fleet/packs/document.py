@@ -59,6 +59,19 @@ class Document:
             self.complain(node, f"key {key!r} is missing", key)
         return found
 
+    def pairs(self, node: yaml.Node) -> dict[str, yaml.Node]:
+        """The values by key of a mapping whose keys are anybody's, at least one; doubled ones are noted."""
+        if not isinstance(node, yaml.MappingNode) or not node.value:
+            self.complain(node, "a mapping with at least one entry is expected here")
+            return {}
+        return self.mapping(node, frozenset(), frozenset(self.text(key) for key, _ in node.value)) or {}
+
+    def line_of(self, key: str) -> int:
+        """The line on which the value of that key of the root begins; 0 when it is not there."""
+        root = self.compose()
+        entries = root.value if isinstance(root, yaml.MappingNode) else []
+        return next((int(value.start_mark.line) + 1 for name, value in entries if name.value == key), 0)
+
     def sequence(self, node: yaml.Node | None) -> list[yaml.Node]:
         """The list's nodes; none when the key is absent. An empty list is a mistake."""
         if node is None:

@@ -1,45 +1,76 @@
-"""A pack's folder into a Pack, strictly: every mistake of every file, at once."""
+"""A pack's folder, and those of operators' own rules, into a Pack, strictly: every mistake at once."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from fleet.classify.explaining import circle
 from fleet.errors import Mistake, PackError
-from fleet.model.pack import Item, Pack, Rule
+from fleet.model.pack import Accept, Item, Override, Pack, Rule
 from fleet.packs.items import load_items
+from fleet.packs.overrides import load_accepts
+from fleet.packs.own import ACCEPT, Written, apply_own, load_own
 from fleet.packs.rules import load_rule
 
 SHIPPED = Path(__file__).parent / "azcmagent"
 
 
-def load_pack(folder: Path | None = None) -> Pack:
-    """The pack of that folder (``items.yaml`` and ``rules/FAMILY/ID.yaml``); None: the one that ships with
-    fleet.
+def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date | None = None) -> Pack:
+    """The pack of that folder (``items.yaml`` and ``rules/FAMILY/ID.yaml``; None: the one that ships with
+    fleet), with what the folders ``own`` add to its rules and change of them, one after the other.
 
     The digest is over what was understood, not over the files' bytes: comments and layout do not change it.
+    ``today`` is what entries of ``accept.yaml`` are held against; None: today by UTC.
 
     Raises:
         PackError: with every mistake of all files, by file and line.
     """
     folder = SHIPPED if folder is None else folder
     items, mistakes = load_items(folder / "items.yaml")
-    rules: list[Rule] = []
-    for path in sorted((folder / "rules").glob("*/*.yaml")):
-        rule, found = load_rule(path)
-        mistakes += found
-        rules += [rule] if rule else []
-    mistakes += _strangers(folder / "rules")
+    rules, found = _shipped(folder / "rules")
+    mistakes += [*found, *_strangers(folder / "rules")]
+    ids = set(rules)
+    overrides: list[Override] = []
+    for each in map(load_own, own):
+        rules, changed, found = apply_own(each, rules)
+        overrides += changed
+        mistakes += [*each.mistakes, *found]
+        ids |= each.ids
+    accepts, found = _accepts(own, ids - _disabled(overrides), today or datetime.now(UTC).date())
+    mistakes += found
     if not mistakes:
-        mistakes += _contradictions(folder / "rules", rules)
+        mistakes += _contradictions(rules, ids)
     if mistakes:
         raise PackError(tuple(mistakes))
-    rules.sort(key=lambda rule: rule.id)
-    return Pack(name=folder.name, items=items, rules=tuple(rules), digest=_digest(items, rules))
+    held = tuple(written.rule for _, written in sorted(rules.items()))
+    return Pack(
+        name=folder.name,
+        items=items,
+        rules=held,
+        digest=_digest(items, held),
+        overrides=tuple(overrides),
+        accepts=accepts,
+    )
+
+
+def _shipped(folder: Path) -> tuple[dict[str, Written], list[Mistake]]:
+    rules: dict[str, Written] = {}
+    mistakes: list[Mistake] = []
+    for path in sorted(folder.glob("*/*.yaml")):
+        rule, found = load_rule(path, path.parent.name)
+        mistakes += found
+        written = Written(rule=rule, path=path) if rule else None
+        if written is not None and written.rule.id in rules:
+            mistakes.append(written.mistake(f"id {written.rule.id!r} is that of another rule, too", "id"))
+        elif written is not None:
+            rules[written.rule.id] = written
+    return rules, mistakes
 
 
 def _strangers(folder: Path) -> Iterator[Mistake]:
@@ -54,25 +85,33 @@ def _strangers(folder: Path) -> Iterator[Mistake]:
         yield Mistake(path=str(folder), line=0, text="no rule is here")
 
 
-def _contradictions(folder: Path, rules: Sequence[Rule]) -> Iterator[Mistake]:
-    """What is wrong with the rules beside each other."""
-    known: dict[str, Rule] = {}
-    for rule in rules:
-        if rule.id in known:
-            yield _mistake(folder, rule, f"id {rule.id!r} is that of another rule, too", "id")
-        known[rule.id] = rule
-    for rule in rules:
-        for symptom in rule.explains:
-            if symptom not in known or symptom == rule.id:
-                yield _mistake(folder, rule, f"explains {symptom!r}, which is no other rule", "explains")
-    ring = circle(rules)
+def _disabled(overrides: Sequence[Override]) -> AbstractSet[str]:
+    return {override.rule.id for override in overrides if override.is_disabled}
+
+
+def _accepts(
+    folders: Sequence[Path], known: AbstractSet[str], today: date
+) -> tuple[tuple[Accept, ...], list[Mistake]]:
+    accepts: list[Accept] = []
+    mistakes: list[Mistake] = []
+    for path in (folder / ACCEPT for folder in folders):
+        if path.exists():
+            entries, found = load_accepts(path, known, today)
+            accepts += entries
+            mistakes += found
+    return tuple(accepts), mistakes
+
+
+def _contradictions(rules: Mapping[str, Written], ids: AbstractSet[str]) -> Iterator[Mistake]:
+    """What is wrong with the rules beside each other; ``ids`` are those of disabled rules, too."""
+    for written in rules.values():
+        for symptom in written.rule.explains:
+            if symptom not in ids or symptom == written.rule.id:
+                yield written.mistake(f"explains {symptom!r}, which is no other rule", "explains")
+    ring = circle([written.rule for written in rules.values()])
     if ring:
         told = " explains ".join((*ring, ring[0]))
-        yield _mistake(folder, known[ring[0]], f"each would be the other's cause: {told}", "explains")
-
-
-def _mistake(folder: Path, rule: Rule, text: str, key: str) -> Mistake:
-    return Mistake(path=str(folder / rule.family / f"{rule.id}.yaml"), line=0, text=text, key=key)
+        yield rules[ring[0]].mistake(f"each would be the other's cause: {told}", "explains")
 
 
 def _digest(items: Sequence[Item], rules: Sequence[Rule]) -> str:

@@ -53,18 +53,18 @@ _ENDED = frozenset({Outcome.SUCCESS, Outcome.FAILURE})
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
-def load_rule(path: Path) -> tuple[Rule | None, list[Mistake]]:
-    """The rule of that file (None when there is a mistake) and every mistake. Its folder is its family."""
+def load_rule(path: Path, family: str) -> tuple[Rule | None, list[Mistake]]:
+    """The rule of that file (None when there is a mistake) and every mistake."""
     document = Document(path)
     root = document.compose()
     fields = document.mapping(root, REQUIRED, OPTIONAL) if root else None
     if root is None or fields is None:
         return None, document.mistakes
-    rule = _rule(document, fields)
+    rule = _rule(document, family, fields)
     return (None if document.mistakes else rule), document.mistakes
 
 
-def _rule(document: Document, fields: dict[str, yaml.Node]) -> Rule | None:
+def _rule(document: Document, family: str, fields: dict[str, yaml.Node]) -> Rule | None:
     match = _match(document, fields.get("match"))
     severity = word(document, fields.get("severity"), Severity)
     version = document.number(fields.get("version"), 1)
@@ -85,7 +85,7 @@ def _rule(document: Document, fields: dict[str, yaml.Node]) -> Rule | None:
     own = match.code if isinstance(match, LogMatch) and match.code not in (UNKNOWN_CODE, NO_CODE) else None
     return Rule(
         id=rule_id,
-        family=document.path.parent.name,
+        family=family,
         version=version,
         severity=severity,
         match=match,
