@@ -21,7 +21,7 @@ from fleet.collect.plan import script
 from fleet.lab.canned import Answers, serve_canned, shape_of
 from fleet.lab.command import Command
 from fleet.lab.describe import Fault, HostDescription
-from fleet.lab.faults import OUTPUTS, NoAnswer, RawServer
+from fleet.lab.faults import OUTPUTS, RawServer
 from fleet.lab.handout import (
     ADDRESS,
     INVENTORY_FILE,
@@ -32,6 +32,7 @@ from fleet.lab.handout import (
     write_inventory,
     write_known_hosts,
 )
+from fleet.lab.no_answer import NoAnswer
 from fleet.lab.private import write_private
 from fleet.lab.shell import record_answer, run_command
 from fleet.lab.tree import HostTree, build_tree

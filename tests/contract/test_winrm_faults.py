@@ -29,6 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ANSWER = "echo\nword\n"
 SHORT, LONG = Limits(connect_s=3, host_s=6), Limits(connect_s=30, host_s=60)
 HANGS = {
+    WinrmFault.NO_ANSWER,
     WinrmFault.HANG_AT_ACCEPT,
     WinrmFault.HANG_AT_LOGIN,
     WinrmFault.HANG_AT_CREATE,
@@ -37,6 +38,8 @@ HANGS = {
 }
 OVER_TLS = {WinrmFault.STRICT_CHANNEL_BINDING}
 TOLD: Mapping[WinrmFault, tuple[type[HostError], str]] = {
+    WinrmFault.CONNECTION_REFUSED: (UnreachableError, "Connection refused"),
+    WinrmFault.NO_ANSWER: (DeadlineError, "in phase connect"),
     WinrmFault.HANG_AT_ACCEPT: (DeadlineError, "in phase auth"),
     WinrmFault.HANG_AT_LOGIN: (DeadlineError, "in phase auth"),
     WinrmFault.GARBAGE_HTTP: (UnreachableError, "does not speak HTTP"),

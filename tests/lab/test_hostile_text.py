@@ -157,7 +157,7 @@ def _poisoned_windows(kind: str, poison: bytes) -> HostDescription:
         "events.services": [{"id": number, **at} for number in (7031, 7000, 7041)],
         "events.crashes": [{"id": 1000, **at}],
         "events.install": [{"id": 1033, **at}],
-        "agent.identity": {"profile_path": text, "profile_exists": True, "cleanup_days": 30},
+        "agent.identity": {"profile_exists": True, "cleanup_days": 30},
         "agent.proxy": {"machine": {"https_proxy": text, "no_proxy": text}, "winhttp": _winhttp(poison)},
         "host.tls": {"cipher_suites": [text], "protocols": {f"{text}/Client": {"enabled": 0}}},
         "host.time": {"type": text, "server": text, "status": 4},

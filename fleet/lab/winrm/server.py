@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from socket import socket
 
+from fleet.lab.no_answer import NoAnswer
 from fleet.lab.winrm.authority import ServerTls
 from fleet.lab.winrm.faults import AT_CREATE, AT_RECEIVE, BEFORE_LOGIN, GARBAGE_XML, Spoil
 from fleet.lab.winrm.http import Connection, HttpAnswer, HttpRequest
@@ -98,13 +99,19 @@ class WinrmServer:
         self._logins: dict[Connection, Login] = {}
         self._bugs: list[BaseException] = []
         self._listener: socket | None = None
+        self._full: NoAnswer | None = None
         self._making: set[asyncio.Task[None]] = set()
 
     async def open(self, sock: socket) -> None:
         """Serve on a bound socket, which is the server's from now on."""
+        self._listener = sock
+        if self._fault is WinrmFault.CONNECTION_REFUSED:
+            return
+        if self._fault is WinrmFault.NO_ANSWER:
+            self._full = NoAnswer(sock)
+            return
         sock.setblocking(False)
         sock.listen(_BACKLOG)
-        self._listener = sock
         asyncio.get_running_loop().add_reader(sock, self._accept, sock)
 
     async def close(self) -> None:
@@ -117,6 +124,8 @@ class WinrmServer:
         asyncio.get_running_loop().remove_reader(self._listener)
         self._listener.close()
         self._listener = None
+        if self._full is not None:
+            self._full.close()
         # What is cancelled before it has begun closes nothing.
         await asyncio.sleep(0)
         making = tuple(self._making)

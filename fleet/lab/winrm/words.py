@@ -74,6 +74,11 @@ class WinrmFault(StrEnum):
 
     NONE = "none"
 
+    # Instead of taking connections.
+    CONNECTION_REFUSED = "connection-refused"
+    NO_ANSWER = "no-answer"
+    """No connection is ever made: packets are dropped."""
+
     # At every request, before or instead of a login.
     HANG_AT_ACCEPT = "hang-at-accept"
     """Takes the connection and says nothing, not even its part of a TLS handshake."""

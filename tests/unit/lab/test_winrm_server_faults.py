@@ -152,6 +152,16 @@ def test_a_redirect(site: Site) -> None:
         assert other.counters.auth_attempts == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [(WinrmFault.CONNECTION_REFUSED, ConnectionRefusedError), (WinrmFault.NO_ANSWER, TimeoutError)],
+)
+def test_hosts_that_take_no_connection(site: Site, fault: WinrmFault, error: type[OSError]) -> None:
+    with running_host(site, fault=fault) as host, pytest.raises(error):
+        socket.create_connection(("127.0.0.1", host.port), timeout=QUIET_S)
+    assert host.counters.connections == 0
+
+
 @pytest.mark.parametrize("fault", [WinrmFault.HANG_AT_ACCEPT, WinrmFault.HANG_AT_LOGIN])
 def test_hosts_that_are_silent_before_a_login(site: Site, fault: WinrmFault) -> None:
     with (
