@@ -43,6 +43,10 @@ _WINRM_ACTIONS = {
     Reason.REMOTE: "Log in by hand with `Enter-PSSession` and see that PowerShell runs there.",
 }
 _WINDOWS_ACTIONS = {
+    Reason.AUTH: (
+        "Check the user and the key or password the inventory names for this host; an administrator's key "
+        "belongs into C:\\ProgramData\\ssh\\administrators_authorized_keys."
+    ),
     Reason.PRIVILEGE: "Put the login into the host's Administrators.",
     Reason.REMOTE: "Log in by hand with `ssh` and see that `powershell` runs there.",
 }
