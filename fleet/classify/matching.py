@@ -11,7 +11,7 @@ from itertools import islice
 
 from fleet.classify.expressions import release_of
 from fleet.classify.patterns import Matcher, compile_pattern
-from fleet.model.observation import Log, LogRecord
+from fleet.model.observation import CommandRun, Log, LogRecord
 from fleet.model.pack import NO_CODE, UNKNOWN_CODE, Agents, LogMatch, Rule
 from fleet.parse.anchors import derive_anchors
 from fleet.parse.observe import SERVICE_LOGS
@@ -62,7 +62,11 @@ class LogRules:
         self.anchors: tuple[str, ...] = tuple(sorted(wanted))
 
     def matches(self, log: Log, record: LogRecord, version: str) -> Iterator[Matched]:
-        """The rules that the record matches, each once; of those for its code the one that says most."""
+        """The rules that the record matches, each once; of those for its code the one that says most.
+
+        ``version``: the host's agent, where the record's command run does not name the one that ran.
+        """
+        version = _version_of(log, record) or version
         # A lone surrogate from a host's JSON cannot be encoded for the matcher.
         text = record.text.encode("utf-8", "replace").decode("utf-8")
         if record.code is not None:
@@ -121,6 +125,15 @@ def _fitting(
             yield Matched(rule=each.rule, groups=groups)
 
 
+def _version_of(log: Log, record: LogRecord) -> str:
+    run = _run_of(log, record)
+    return run.agent_version if run else ""
+
+
+def _run_of(log: Log, record: LogRecord) -> CommandRun | None:
+    return log.runs[record.run] if record.run is not None and 0 <= record.run < len(log.runs) else None
+
+
 def _holds_for(agents: Agents | None, version: str) -> bool:
     if agents is None:
         return True
@@ -152,7 +165,7 @@ def _is_placed(match: LogMatch, log: Log, record: LogRecord) -> bool:
         return False
     if match.run is None and not match.commands:
         return True
-    run = log.runs[record.run] if record.run is not None and 0 <= record.run < len(log.runs) else None
+    run = _run_of(log, record)
     if run is None:
         return False
     is_command = not match.commands or run.command in match.commands

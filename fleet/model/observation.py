@@ -49,13 +49,15 @@ class LogRecord:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRun:
     """One run of the agent's CLI within a log: its command word ("connect", "" unknown), the line it
-    starts at, when it ended (last time seen) and its outcome. ``current``: no later run superseded it."""
+    starts at, when it ended (last time seen) and its outcome. ``current``: no later run superseded it.
+    ``agent_version``: of the agent that ran, where it says so; "" else."""
 
     command: str
     first_line: int
     outcome: Outcome
     last_at: datetime | None = None
     current: bool = True
+    agent_version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +106,7 @@ class AgentState:
     error_code: str = ""
     error_details: str = ""
     https_proxy: str = ""
+    vm_id: str = ""
 
     @property
     def is_onboarded(self) -> bool | None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from fleet.model.observation import CommandRun, Level, Log, LogRecord, Outcome
 from fleet.parse.lines import Line, parse_line
+from fleet.parse.outcomes import NO_ERROR, outcome_code
 from fleet.parse.scan import HEAD, Anchors, part_around
 from fleet.parse.text import decode, uncoloured
 
@@ -19,11 +20,8 @@ _ERROR_REACH = 65536
 _SUCCESSION = ("connect", "disconnect")
 _TWO_WORDS = ("config", "extension", "extensions", "license")
 
-_NO_ERROR = "AZCM0000"
-_VERSION = re.compile(r"agent version:", re.IGNORECASE)
+_VERSION = re.compile(r"agent version:\s*(\d{1,6}(?:\.\d{1,10}){1,3})?", re.IGNORECASE)
 _COMMAND = re.compile(r"agent command:\s*(.*)", re.IGNORECASE)
-_EXIT_CODE = re.compile(r"exit code:\s*(AZCM\d{4})(?![0-9A-Za-z])", re.IGNORECASE)
-_LEADING_CODE = re.compile(r"(AZCM\d{4}):", re.IGNORECASE)
 _SUCCESS = re.compile(
     r"successfully onboarded resource to azure|connected machine to azure|successfully disconnected",
     re.IGNORECASE,
@@ -47,6 +45,7 @@ _WORD = re.compile(r"[a-z][a-z-]{0,30}\Z")
 class _Run:
     command: str
     first_line: int
+    version: str = ""
     awaits_command: bool = False
     outcome: Outcome = Outcome.UNKNOWN
     last_at: datetime | None = None
@@ -77,8 +76,8 @@ class _Segmenter:
             self.runs[-1].awaits_command = False
         elif command:
             self.runs.append(_Run(command_word(command[1]), number))
-        elif _VERSION.match(line.message):
-            self.runs.append(_Run("", number, awaits_command=True))
+        elif version := _VERSION.match(line.message):
+            self.runs.append(_Run("", number, version[1] or "", awaits_command=True))
         elif line.plain and (call := _CALL.match(line.message)):
             self.runs.append(_Run(command_word(call[1]), number))
 
@@ -106,7 +105,7 @@ def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) 
         run = segmenter.place(number, line, code)
         if len(segmenter.runs) > count and code is None:
             began = start
-        if code not in (None, _NO_ERROR) and (error := _error_before(data, max(began, read), start)):
+        if code not in (None, NO_ERROR) and (error := _error_before(data, max(began, read), start)):
             records.append(_record(number - data.count(b"\n", error[0], start), error[1], run))
         records.append(_record(number, line, run, code))
         read = start + len(raw)
@@ -121,14 +120,6 @@ def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) 
         runs=_succession(segmenter.runs[first:]),
         cut=cut,
     )
-
-
-def outcome_code(line: Line) -> str | None:
-    """The code when this line is how the agent ended ("AZCM0042"), None when it only mentions one."""
-    match = _EXIT_CODE.match(line.message)
-    if match is None and line.level in (Level.FATAL, Level.ERROR):
-        match = _LEADING_CODE.match(line.message)
-    return match[1].upper() if match else None
 
 
 def command_word(words: str) -> str:
@@ -160,7 +151,7 @@ def _error_before(data: bytes, low: int, stop: int) -> tuple[int, Line] | None:
 
 def _outcome(line: Line, code: str | None) -> Outcome | None:
     if code is not None:
-        return Outcome.SUCCESS if code == _NO_ERROR else Outcome.FAILURE
+        return Outcome.SUCCESS if code == NO_ERROR else Outcome.FAILURE
     if line.level is Level.FATAL:
         return Outcome.FAILURE
     return Outcome.SUCCESS if _SUCCESS.match(line.message) else None
@@ -195,6 +186,7 @@ def _succession(runs: list[_Run]) -> tuple[CommandRun, ...]:
         found.append(
             CommandRun(
                 command=run.command,
+                agent_version=run.version,
                 first_line=run.first_line,
                 outcome=run.outcome,
                 last_at=run.last_at,

@@ -57,6 +57,14 @@ def test_every_condition_that_is_set_holds(match: dict[str, object], hits: bool)
     assert matched(rule("r", None, **match)) == (["r"] if hits else [])
 
 
+def test_the_agent_that_ran_counts_before_the_one_that_is_there() -> None:
+    old = rule("r", Agents(end=Release(major=1, minor=57)), text=("forbidden",))
+    log = replace(LOG, runs=(replace(RUN, agent_version="1.40.02664.1629"),))
+    assert matched(old, log=log, version="1.66.1.1") == ["r"]
+    assert matched(old, version="1.66.1.1") == []
+    assert matched(old, version="1.40.1.1") == ["r"]
+
+
 def test_named_groups_are_kept() -> None:
     (found,) = LogRules([rule(text=(r"the (?P<who>\w+) says(?P<more> never)?",))]).matches(LOG, RECORD, "")
     assert found.groups == {"who": "proxy", "more": None}
