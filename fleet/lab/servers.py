@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -34,6 +33,7 @@ from fleet.lab.handout import (
 )
 from fleet.lab.no_answer import NoAnswer
 from fleet.lab.private import write_private
+from fleet.lab.scratch import scratch_folder
 from fleet.lab.shell import record_answer, run_command
 from fleet.lab.tree import HostTree, build_tree
 from fleet.lab.windows_host import Site, WindowsHost
@@ -129,14 +129,7 @@ async def start_lab(
     async with AsyncExitStack() as stack:
         stack.enter_context(_quiet())
         now = datetime.now(UTC)
-        trees = _Trees(
-            Path(
-                stack.enter_context(
-                    tempfile.TemporaryDirectory(prefix="fleet-lab-", ignore_cleanup_errors=True)
-                )
-            ),
-            now,
-        )
+        trees = _Trees(stack.enter_context(scratch_folder()), now)
         client = asyncssh.generate_private_key("ssh-ed25519")
         write_private(folder / KEY_FILE, client.export_private_key())
         windows, handout = await _open_windows(descriptions, folder, now, stack)
