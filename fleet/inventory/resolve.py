@@ -21,7 +21,7 @@ from fleet.inventory.variables import (
     is_sound,
     value_of,
 )
-from fleet.inventory.winrm import WINRM_ONLY, WinrmBuilder, winrm_faults
+from fleet.inventory.winrm import WINRM_ONLY, WinrmBuilder, needs_user, winrm_faults
 from fleet.model.host import Host, SecretRef, Winrm
 from fleet.model.words import OS, Become, Connection, HostKeyPolicy
 from fleet.parse.nodeset import fold
@@ -120,7 +120,7 @@ class Resolver:
         layer = {**self._tree.defaults, **merged.layer, **own}
         host = self._built(entry.name, layer, merged.groups)
         self.lines[host.name] = {variable: layer[variable].line for variable in LOCAL if variable in layer}
-        if host.connection is Connection.WINRM and self._has_ssh_login(layer, entry):
+        if needs_user(host) and self._has_ssh_login(layer, entry):
             self.ssh_logins[layer["user"].line].append(host.name)
         for fault, line in _faults(host, layer, own, entry.line):
             self._faults[fault][line].append(host.name)

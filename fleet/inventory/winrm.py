@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fleet.inventory.variables import STRICT, UNUSED_CA_FILE, Layer, fill_host, is_sound, value_of
 from fleet.model.host import Host, Winrm
-from fleet.model.words import Scheme, WinrmAuth
+from fleet.model.words import Connection, Scheme, WinrmAuth
 
 WINRM_ONLY = (
     "scheme",
@@ -85,6 +85,14 @@ def _build(layer: Layer, scheme: Scheme, spn_host: str | None) -> Winrm:
         proxy=value_of(layer, "proxy", str, None),
         configuration_name=value_of(layer, "configuration_name", str, None),
     )
+
+
+def needs_user(host: Host) -> bool:
+    """Whether it is logged in to over WinRM as the user that the inventory names, and not as whose the
+    certificate or the ticket is."""
+    if host.connection is not Connection.WINRM or host.winrm.auth is WinrmAuth.CERTIFICATE:
+        return False
+    return host.password is not None or host.winrm.keytab is not None
 
 
 def winrm_faults(host: Host, layer: Layer, own: Layer, line: int) -> _Faults:

@@ -276,6 +276,11 @@ WINDOWS = "groups:\n  win:\n    vars: {connection: winrm, password: env:P%s}\n  
         ("{user: 'CORP\\ops', key_file: id}", "", ""),
         ("{user: ops@corp.example, key_file: id}", "", ""),
         ("{user: ops}", "", ""),
+        (
+            "{user: ops, key_file: id}",
+            ", scheme: https, auth: certificate, client_cert: c, client_key: k",
+            "",
+        ),
     ],
 )
 def test_a_user_that_stands_with_settings_of_ssh_is_doubted_once(
