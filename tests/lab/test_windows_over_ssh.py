@@ -38,7 +38,8 @@ def pairs() -> Iterator[tuple[HostDescription, HostDescription]]:
 
 def is_for_both(windows: Windows) -> bool:
     return (
-        windows.fault is WinrmFault.NONE
+        windows.login.connection is Connection.WINRM
+        and windows.fault is WinrmFault.NONE
         and windows.login.certificate is Certificate.VALID
         and windows.system.language_mode is LanguageMode.FULL
         # By how much a clock is wrong, and since when, is another number at each visit.
