@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
-from os import environ
+from os import environ, pathsep
 from pathlib import Path
 
 import platformdirs
@@ -34,6 +34,7 @@ from fleet.model.words import OS, CheckMode, Connection, HostKeyPolicy
 from fleet.ports import ReportWriter, Store, Transport
 
 DATABASE_VARIABLE = "FLEET_DATABASE_URL"
+RULES_VARIABLE = "FLEET_RULES"
 SPARE_FILES = 64
 FILES_PER_HOST = 2
 
@@ -58,6 +59,13 @@ def database_url(given: str | None) -> str:
     if url:
         return url
     return f"sqlite:///{Path(platformdirs.user_data_dir('fleet')) / 'fleet.db'}"
+
+
+def rules_folders(given: Sequence[Path]) -> tuple[Path, ...]:
+    """The folders of operators' own rules: the option's, else the environment's, parted as in $PATH."""
+    if given:
+        return tuple(given)
+    return tuple(Path(word) for word in environ.get(RULES_VARIABLE, "").split(pathsep) if word)
 
 
 def database_name(given: str | None) -> str:

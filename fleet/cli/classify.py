@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from fleet.app.classify_files import SourceResult, classify_paths, render_classify_json
+from fleet.cli.options import RULES
 from fleet.errors import SettingsError
 from fleet.model.finding import Evidence, Finding
 from fleet.model.words import OS, ExitCode, State, Word
@@ -33,7 +35,8 @@ _CODES = {
     show_default=True,
     help="What is printed.",
 )
-def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
+@RULES
+def classify(paths: tuple[str, ...], system: str | None, form: str, own: tuple[Path, ...]) -> int:
     """Judge logs, console captures and `azcmagent show` output in files or folders; `-` is standard input.
 
     \b
@@ -42,7 +45,7 @@ def classify(paths: tuple[str, ...], system: str | None, form: str) -> int:
       azcmagent show | fleet classify - --format json
     """
     stdin = _stdin() if "-" in paths else b""
-    results = classify_paths(paths, load_pack(), OS(system) if system else None, stdin)
+    results = classify_paths(paths, load_pack(own=own), OS(system) if system else None, stdin)
     if not results:
         raise SettingsError("there is no file in " + ", ".join(map(clean, paths)))
     if form == "json":

@@ -10,7 +10,7 @@ import click
 
 from fleet.bootstrap import CollectSettings, missing_references
 from fleet.cli.log import logged
-from fleet.cli.options import DB, Folder, Seconds
+from fleet.cli.options import DB, RULES, Folder, Seconds
 from fleet.cli.program import tell
 from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
@@ -74,6 +74,7 @@ _MAX_WARNINGS = 20
     show_default=True,
     help="What is printed at the end.",
 )
+@RULES
 @click.option("--show-commands", is_flag=True, help="Print exactly what would run on a host, and stop.")
 @click.option(
     "--dry-run",
@@ -102,11 +103,12 @@ def _collect(
     db: str | None,
     out: Path | None,
     form: str,
+    own: tuple[Path, ...],
     **told: Any,
 ) -> int:
     read = read_inventory(inventory)
     hosts = read.hosts if limit is None else select(read.hosts, limit)
-    pack = load_pack()
+    pack = load_pack(own=own)
     settings = _settings(inventory=inventory, **told)
     if show_commands:
         click.echo(_commands(pack, settings.check, hosts))

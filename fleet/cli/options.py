@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from fleet.bootstrap import database_name
+from fleet.bootstrap import database_name, rules_folders
 from fleet.cli.program import tell
 from fleet.errors import SettingsError
 from fleet.report.files import make_folder
@@ -23,11 +23,26 @@ def _not_empty(_ctx: click.Context, _option: click.Parameter, value: str | None)
     return value
 
 
+def _folders(_ctx: click.Context, _option: click.Parameter, given: tuple[Path, ...]) -> tuple[Path, ...]:
+    return rules_folders(given)
+
+
 DB = click.option(
     "--db",
     metavar="URL",
     callback=_not_empty,
     help="Database; default $FLEET_DATABASE_URL, else a SQLite file.",
+)
+
+
+RULES = click.option(
+    "--rules",
+    "own",
+    metavar="DIR",
+    multiple=True,
+    callback=_folders,
+    type=click.Path(path_type=Path),
+    help="Your own rules, overrides and accepted findings; may be repeated; default $FLEET_RULES.",
 )
 
 

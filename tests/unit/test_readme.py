@@ -25,10 +25,10 @@ def test_its_inventory_loads(tmp_path: Path) -> None:
 def test_its_commands_are_commands() -> None:
     told = re.findall(r"^    fleet (\w+)|`fleet (\w+)", README, re.MULTILINE)
     verbs = {first or second for first, second in told}
-    assert {"collect", "explain", "classify"} <= verbs <= set(VERBS)
+    assert {"collect", "rules", "classify"} <= verbs <= set(VERBS)
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^    make (\w+)", README, re.MULTILINE)) <= targets
-    assert CliRunner().invoke(cli, ["explain", "AZCM0042"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["rules", "show", "AZCM0042"]).exit_code == 0
 
 
 def test_its_links_lead_somewhere() -> None:

@@ -43,7 +43,9 @@ def commands() -> list[tuple[str, click.Command]]:
     return found
 
 
-@pytest.mark.parametrize("words", [["--version"], ["--help"], ["explain", "AZCM0042"], ["collect", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--version"], ["--help"], ["rules", "show", "AZCM0042"], ["collect", "--help"]]
+)
 def test_a_call_loads_no_library_that_it_does_not_need(words: list[str]) -> None:
     code = (
         "import sys; from fleet.cli.program import run; code = run(sys.argv[1:]); "
@@ -102,7 +104,7 @@ def test_an_unknown_command_is_told_the_nearest(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["classify", "nope"], 2), (["-x"], 2), (["explain", "nope"], 2)]
+    ("words", "code"), [(["classify", "nope"], 2), (["-x"], 2), (["rules", "show", "nope"], 2)]
 )
 def test_a_mistake_that_cannot_be_told_keeps_its_code(words: list[str], code: int) -> None:
     with Path("/dev/full").open("wb") as full:

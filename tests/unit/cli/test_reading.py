@@ -1,4 +1,4 @@
-"""``runs``, ``show`` and ``report``, and the offline commands ``explain`` and ``classify``."""
+"""``runs``, ``show`` and ``report``, and the offline command ``classify``."""
 
 from __future__ import annotations
 
@@ -85,41 +85,6 @@ def test_show_is_one_host(fleet: Fleet, db: str) -> None:
     missing = fleet("show", "web", "--db", db)
     assert missing.code == 2
     assert "no run knows a host named web" in missing.err
-
-
-@pytest.mark.parametrize(
-    ("word", "words"),
-    [
-        ("AZCM0024", "azcm-unknown takes what has no rule; did you mean azcm"),
-        ("clok-skew", "did you mean clock-skew"),
-        ("dns", "did you mean login-endpoint-dns?"),
-        ("zzzzzz", "rules are named like agent-disconnected and "),
-    ],
-)
-def test_explain_names_the_nearest_rules_only(fleet: Fleet, word: str, words: str) -> None:
-    done = fleet("explain", word)
-    assert done.code == 2
-    assert words in done.err
-    assert len(done.err) < 200
-
-
-@pytest.mark.parametrize(("columns", "widest"), [("40", 80), ("90", 90), ("300", 100)])
-def test_explain_fits_the_terminal(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, columns: str, widest: int
-) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    lines = fleet("explain", "azcm0042").out.splitlines()
-    assert lines[0] == "azcm0042  Failed to create resource  (error)"
-    prose = [len(line) for line in lines if not line.startswith(("source:", "link:"))]
-    assert widest - 15 < max(prose) <= widest
-
-
-def test_explain_says_whose_other_words_they_are(fleet: Fleet) -> None:
-    out = fleet("explain", "service-himds-down").out
-    manual, general = 'on windows where service.himds.start_mode == "manual":', "on windows:"
-    assert out.index("remedy:") < out.index("systemctl") < out.index(manual) < out.index(general)
-    assert "-StartupType Automatic" in out[out.index(manual) : out.index(general)]
-    assert "on windows" not in fleet("explain", "azcm0042").out
 
 
 def test_classify_says_when_and_where_only_as_far_as_it_is_known(fleet: Fleet, tmp_path: Path) -> None:
