@@ -19,6 +19,7 @@ from fleet.model.pack import Override, Pack, Rule, Variant
 from fleet.model.words import ExitCode, Severity
 from fleet.packs.cases import load_cases
 from fleet.packs.export import explained_by, export_json, export_markdown, in_order, match_words
+from fleet.packs.lint import vague_remedies
 from fleet.packs.load import load_pack
 from fleet.packs.own import CASES
 from fleet.report.text import clean, wrap
@@ -133,7 +134,8 @@ def test_rules(folders: tuple[Path, ...], own: tuple[Path, ...]) -> int:
     runner = CaseRunner(pack)
     runs = [run for case in cases for run in runner.run(case)]
     failed = [run for run in runs if run.faults]
-    lacking = list(missing_cases(cases, _tested(cases, pack, own)))
+    tested = _tested(cases, pack, own)
+    lacking = [*missing_cases(cases, tested), *vague_remedies(tested)]
     for run in failed:
         click.echo("\n".join(_failure(run)))
     for line in lacking:
