@@ -20,8 +20,8 @@ _MAX_LINE = 1000
 _MAX_LISTED = 12
 _NAME = re.compile(r"(?:https?://)?([a-z0-9*-]+(?:\.[a-z0-9-]+)+)(?::\d{1,5})?(?:/\S*)?", re.IGNORECASE)
 _TLS = re.compile(r"(?:TLS|SSL) ?v?(\d(?:\.\d)?)", re.IGNORECASE)
-# The family of an endpoint by its name, old names and those of all clouds. Of any other name nobody knows what
-# it is needed for; "-ats" is a helper that the agent does without.
+# The family of an endpoint by its name, old names and those of all clouds. Of any other name nobody knows
+# what it is needed for; "-ats" is a helper that the agent does without.
 _FAMILIES = {
     "optional": re.compile(r"-ats\.his\.arc\.azure\.[a-z]+$"),
     "required": re.compile(
