@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
+from fleet.model.finding import FleetFinding
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Phase, Word
@@ -114,8 +115,8 @@ class Store(Protocol):
         """Replace these hosts' rows (result, stored body of the visit) in one transaction; twice is once."""
         ...
 
-    def end(self, run: Run) -> None:
-        """Write the run's end: ``ended_at``, ``exit_code``, ``warnings``."""
+    def end(self, run: Run, fleet: Sequence[FleetFinding] = ()) -> None:
+        """Write the run's end: ``ended_at``, ``exit_code``, ``warnings``, and what its hosts share."""
         ...
 
     def runs(self, limit: int) -> tuple[Run, ...]:
@@ -133,8 +134,17 @@ class Store(Protocol):
         """
         ...
 
+    def fleet(self, run_id: str) -> tuple[FleetFinding, ...]:
+        """What hosts of that run share; ``run_id`` is a whole id."""
+        ...
+
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
         """One host's results, newest first; where none has that name, of one that differs in case only."""
+        ...
+
+    def visit(self, host: str, run_id: str | None) -> tuple[Run, HostResult, bytes] | None:
+        """One host's result and the stored body of its visit (b"": nothing came) in that run (None: the
+        newest that has the host); None when there is none. Raises SettingsError as ``load`` does."""
         ...
 
     def close(self) -> None:

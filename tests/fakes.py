@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from fleet.errors import HostError
+from fleet.model.finding import FleetFinding
 from fleet.model.host import Host, SecretRef
 from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Phase, Word
@@ -148,7 +149,7 @@ class FakeStore:
             raise self._fails
         self.results |= {result.host.name: result for result, _ in batch}
 
-    def end(self, run: Run) -> None:
+    def end(self, run: Run, fleet: Sequence[FleetFinding] = ()) -> None:
         pass
 
     def runs(self, limit: int) -> tuple[Run, ...]:
@@ -158,6 +159,12 @@ class FakeStore:
         return {}
 
     def load(self, run_id: str | None) -> RunReport | None:
+        return None
+
+    def fleet(self, run_id: str) -> tuple[FleetFinding, ...]:
+        return ()
+
+    def visit(self, host: str, run_id: str | None) -> tuple[Run, HostResult, bytes] | None:
         return None
 
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:

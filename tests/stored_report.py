@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding, FleetFinding
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, RunReport, Verdict
@@ -21,7 +21,16 @@ Json = dict[str, Any]
 def read_report(path: Path) -> RunReport:
     """The report that ``report.json`` was made from, as far as reports tell."""
     document = json.loads(path.read_text(encoding="utf-8"))
-    return RunReport(run=_run(document["run"]), results=tuple(map(_result, document["hosts"])))
+    return RunReport(
+        run=_run(document["run"]),
+        results=tuple(map(_result, document["hosts"])),
+        fleet=tuple(map(_fleet, document["fleet_findings"])),
+    )
+
+
+def _fleet(told: Json) -> FleetFinding:
+    known = {field.name: told[field.name] for field in fields(FleetFinding)}
+    return FleetFinding(**known | {"severity": Severity(told["severity"]), "hosts": tuple(told["hosts"])})
 
 
 def _run(told: Json) -> Run:
@@ -67,7 +76,7 @@ def _verdict(told: Json, findings: tuple[Finding, ...]) -> Verdict:
         reason=Reason(told["reason"]) if told["reason"] else None,
         phase=Phase(told["phase"]) if told["phase"] else None,
         message=told["message"],
-        cause=findings[0] if told["rule"] else None,
+        cause=next((finding for finding in findings if finding.rule == told["rule"]), None),
         action=told["remediation"],
     )
 
@@ -75,8 +84,16 @@ def _verdict(told: Json, findings: tuple[Finding, ...]) -> Verdict:
 def _finding(told: Json) -> Finding:
     words = {"severity": Severity(told["severity"]), "state": State(told["state"])}
     times = {name: _at(told[name]) for name in ("first_seen_at", "last_seen_at")}
-    evidence = tuple(Evidence(**line) for line in told["evidence"])
-    return Finding(**told | words | times | {"evidence": evidence})
+    accepted = told["accepted"]
+    lists = {
+        "evidence": tuple(Evidence(**line) for line in told["evidence"]),
+        "explained_by": tuple(told["explained_by"]),
+        "accepted": Acceptance(**accepted | {"until": date.fromisoformat(accepted["until"])})
+        if accepted
+        else None,
+        "parameters": tuple(told["parameters"].items()),
+    }
+    return Finding(**told | words | times | lists)
 
 
 def _at(text: str | None) -> datetime | None:

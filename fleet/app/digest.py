@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from fleet.app.fleet_findings import FleetRules
 from fleet.app.judge import judge
 from fleet.classify.engine import Classifier
 from fleet.classify.evidence import harmless
@@ -14,6 +15,7 @@ from fleet.collect.framing import Plain
 from fleet.collect.plan import Plan
 from fleet.collect.visit import Answer, open_answer
 from fleet.errors import CredentialError
+from fleet.model.finding import FleetFinding
 from fleet.model.host import Host, SecretRef
 from fleet.model.pack import Pack
 from fleet.model.report import HostResult
@@ -57,6 +59,7 @@ class Digest:
         self._shared = _resolved(secrets, shared)
         self._masker = Masker(mask_key, self._shared)
         self._classifier = Classifier(pack)
+        self._fleet = FleetRules(pack)
         self._anchors = Anchors(self._classifier.anchors)
 
     def max_answer_bytes(self, host: Host) -> int:
@@ -89,8 +92,13 @@ class Digest:
             duration_s=round(visit.duration_s, 3),
             clock_offset_s=visit.clock_offset_s,
             timings=visit.timings,
+            traits=self._fleet.traits(observation.facts),
         )
         return Judged(result=result, body=visit.body)
+
+    def fleet_findings(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
+        """What the hosts of a run share, from all its results."""
+        return self._fleet.findings(results)
 
     def _mask_for(self, host: Host) -> Callable[[bytes], bytes]:
         own = _resolved(self._secrets, _own_secrets(host))

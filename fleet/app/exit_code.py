@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
+from fleet.model.finding import FleetFinding
 from fleet.model.words import ExitCode, Word
 
 
@@ -15,15 +16,19 @@ class Stopped(StrEnum):
     DEADLINE = "deadline"
 
 
-def run_exit_code(counts: Mapping[Word, int], *, bugs: int, stopped: Stopped | None) -> ExitCode:
-    """The first that holds: bug, interrupted, the run's deadline, some host unhealthy, some not observed."""
+def run_exit_code(
+    counts: Mapping[Word, int], *, bugs: int, stopped: Stopped | None, fleet: Sequence[FleetFinding] = ()
+) -> ExitCode:
+    """The first that holds: bug, interrupted, the run's deadline, some host or what hosts share unhealthy,
+    some not observed."""
     if bugs:
         return ExitCode.BUG
     if stopped is Stopped.INTERRUPTED:
         return ExitCode.INTERRUPTED
     if stopped is Stopped.DEADLINE:
         return ExitCode.DEADLINE
-    if counts.get(Word.FAILING) or counts.get(Word.DEGRADED):
+    is_unwell = counts.get(Word.FAILING) or counts.get(Word.DEGRADED)
+    if is_unwell or any(finding.is_trouble for finding in fleet):
         return ExitCode.UNHEALTHY
     if counts.get(Word.NOT_OBSERVED):
         return ExitCode.NOT_OBSERVED

@@ -88,16 +88,17 @@ def judge(
     pack: Pack,
     host: Host,
 ) -> Verdict:
-    """The verdict on that host. Findings of a partial visit keep their word, and the message says what was
-    not read; without any, that decides.
+    """The verdict on that host: its word is that of all troubles, its cause the worst that nothing explains.
+    Findings of a partial visit keep their word, and the message says what was not read; without any, that
+    decides.
 
     HEALTHY is said only when the visit is complete and every item that the pack requires of hosts of that
     family was read and understood, where a file that does not exist counts as read.
     """
     if any(capture.skipped == TIER0 for capture in visit.captures):
         return _not_visited(_SPARED, _OPEN_TIER0)
-    active = [f for f in rank(findings) if f.state is State.ACTIVE and f.severity is not Severity.INFO]
-    gaps = () if _is_agent_absent(active) else tuple(_gaps(visit, observation, pack.items_for(host.os)))
+    active = troubles(findings)
+    gaps = () if _is_agent_absent(findings) else tuple(_gaps(visit, observation, pack.items_for(host.os)))
     whole = visit.complete and visit.failure is None and not gaps
     if active and (visit.captures or visit.failure is None):
         return Verdict(
@@ -110,6 +111,24 @@ def judge(
     if whole:
         return Verdict(word=Word.HEALTHY, observed=Observed.FULL)
     return _not_observed(visit, gaps, host)
+
+
+def troubles(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings that count in a verdict, causes before their symptoms: those that hold, say more than info
+    and were accepted neither themselves nor by all that explains them."""
+    settled = _settled(findings)
+    return tuple(f for f in rank(findings) if f.is_trouble and f.rule not in settled)
+
+
+def _settled(findings: Sequence[Finding]) -> set[str]:
+    """The rules whose active findings an operator lives with: to accept a cause is to accept its symptoms."""
+    active = [finding for finding in findings if finding.state is State.ACTIVE]
+    settled = {finding.rule for finding in active if finding.accepted}
+    while True:
+        more = {f.rule for f in active if f.explained_by and settled.issuperset(f.explained_by)}
+        if more <= settled:
+            return settled
+        settled |= more
 
 
 def word_of(active: Sequence[Finding]) -> Word:
@@ -136,8 +155,8 @@ def first_sentence(text: str) -> str:
     return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
 
 
-def _is_agent_absent(active: Sequence[Finding]) -> bool:
-    return any(finding.rule == _AGENT_ABSENT for finding in active)
+def _is_agent_absent(findings: Sequence[Finding]) -> bool:
+    return any(finding.rule == _AGENT_ABSENT and finding.state is State.ACTIVE for finding in findings)
 
 
 def _gaps(visit: Visit, observation: Observation, items: Sequence[Item]) -> Iterator[_Gap]:

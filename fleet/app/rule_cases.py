@@ -10,7 +10,7 @@ from fleet.classify.engine import Classifier
 from fleet.model.case import Case, Message, Shape
 from fleet.model.finding import Finding
 from fleet.model.observation import Level, Observation
-from fleet.model.pack import Pack, Rule
+from fleet.model.pack import FleetMatch, Pack, Rule
 from fleet.model.words import OS, State
 from fleet.parse.observe import observe_texts
 from fleet.parse.scan import Anchors
@@ -80,12 +80,13 @@ class CaseRunner:
 
 
 def missing_cases(cases: Sequence[Case], rules: Sequence[Rule]) -> Iterator[str]:
-    """What each rule lacks of its own cases: one that it finds and one that it does not."""
+    """What each rule lacks of its own cases: one that it finds and one that it does not. A case is one host,
+    so a rule about several has none."""
     found = {case.rule for case in cases if case.rule in (*case.expect, *case.history)}
     missed = {case.rule for case in cases if case.rule in case.misses}
     for rule in rules:
         lacks = [word for word, ids in (("expect", found), ("not", missed)) if rule.id not in ids]
-        if lacks:
+        if lacks and not isinstance(rule.match, FleetMatch):
             yield f"{rule.id}: no case of its own has it under {' or '.join(lacks)}"
 
 

@@ -175,6 +175,7 @@ class Classifier:
             remediation=words.remediation,
             count=count,
             evidence=tuple(evidence),
+            parameters=words.parameters,
         )
 
 

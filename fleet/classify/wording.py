@@ -19,11 +19,13 @@ _PLACE = re.compile(r"\{([a-z0-9_.]+)\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What a finding says. Whatever of it is the host's own is on one line, bounded and harmless."""
+    """What a finding says. Whatever of it is the host's own is on one line, bounded and harmless;
+    ``parameters`` has it by name."""
 
     title: str
     cause: str
     remediation: str
+    parameters: tuple[tuple[str, str], ...] = ()
 
 
 class Wording:
@@ -41,12 +43,17 @@ class Wording:
         cause = variant.cause if variant and variant.cause else self._rule.cause
         steps = variant.remediation if variant and variant.remediation else self._rule.remediation
 
+        filled: dict[str, str] = {}
+
         def told(place: re.Match[str]) -> str:
             value = values[place[1]] if place[1] in values else facts.text(place[1])
-            return harmless(value)[:MAX_VALUE] if value else NOT_TOLD
+            if not value:
+                return NOT_TOLD
+            filled[place[1]] = harmless(value)[:MAX_VALUE]
+            return filled[place[1]]
 
         title, cause, remedy = (_PLACE.sub(told, text) for text in (self._rule.title, cause, " ".join(steps)))
-        return Words(title=title, cause=cause, remediation=remedy)
+        return Words(title=title, cause=cause, remediation=remedy, parameters=tuple(filled.items()))
 
     def _fitting(self, os: OS | None, facts: Facts) -> Variant | None:
         for variant, where in self._variants:

@@ -65,9 +65,10 @@ def show(host: str, db: str | None, number: int) -> None:
     """
     with _announced(db) as store:
         history = store.history(host, number)
+        fleet = store.fleet(history[0][0].id) if history else ()
     if not history:
         raise SettingsError(f"no run knows a host named {clean(host)}")
-    click.echo(render_host(history), nl=False)
+    click.echo(render_host(history, fleet), nl=False)
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shlex
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from fleet.cli.options import announce, require_folder
 from fleet.cli.program import tell
 from fleet.collect.visit import SystemClock
 from fleet.errors import ReportError, StorageError
+from fleet.model.finding import FleetFinding
 from fleet.model.host import Host
 from fleet.model.pack import Pack
 from fleet.model.report import RunReport
@@ -55,7 +57,7 @@ def collect_hosts(
         with Interrupts(state) as interrupts:
             ended = asyncio.run(_run(settings, hosts, pack, db, out, form, interrupts))
             click.echo(_told(ended, form), nl=False)
-            return _code(interrupts)
+            return _code(interrupts, ended.fleet)
     except (StorageError, ReportError, OSError) as error:
         log.info("the run was not finished: %s", error)
         if not state.bugs:
@@ -117,9 +119,10 @@ async def _finished(collection: Collection, interrupts: Interrupts, out: Path | 
     loop = asyncio.get_running_loop()
     found = await loop.run_in_executor(collection.store_pool, collection.store.load, collection.run.id)
     assert found is not None
-    found = replace(found, run=replace(found.run, ended_at=SystemClock().now()))
+    shared = collection.digest.fleet_findings(found.results)
+    found = replace(found, run=replace(found.run, ended_at=SystemClock().now()), fleet=shared)
     try:
-        await asyncio.to_thread(_write, _coded(found, _code(interrupts)), out)
+        await asyncio.to_thread(_write, _coded(found, _code(interrupts, shared)), out)
     except ReportError:
         failed = _coded(found, ExitCode.BUG if interrupts.state.bugs else ExitCode.STORE)
         await _end(collection, failed)
@@ -127,7 +130,7 @@ async def _finished(collection: Collection, interrupts: Interrupts, out: Path | 
         with suppress(OSError):
             click.echo(_told(failed, form), nl=False)
         raise
-    report = _coded(found, _code(interrupts))
+    report = _coded(found, _code(interrupts, shared))
     await _end(collection, report)
     return report
 
@@ -138,7 +141,7 @@ def _coded(report: RunReport, code: ExitCode) -> RunReport:
 
 async def _end(collection: Collection, report: RunReport) -> None:
     loop = asyncio.get_running_loop()
-    await loop.run_in_executor(collection.store_pool, collection.store.end, report.run)
+    await loop.run_in_executor(collection.store_pool, collection.store.end, report.run, report.fleet)
     counts = ", ".join(f"{report.count(word)} {word.lower().replace('_', ' ')}" for word in Word)
     log.info("run %s ended: %s; exit code %d", report.run.id, counts, report.run.exit_code)
 
@@ -150,9 +153,9 @@ def _write(report: RunReport, out: Path | None) -> None:
         tell(f"wrote {path}")
 
 
-def _code(interrupts: Interrupts) -> ExitCode:
+def _code(interrupts: Interrupts, fleet: Sequence[FleetFinding]) -> ExitCode:
     state = interrupts.state
-    return run_exit_code(dict(state.counts), bugs=state.bugs, stopped=interrupts.stopped)
+    return run_exit_code(dict(state.counts), bugs=state.bugs, stopped=interrupts.stopped, fleet=fleet)
 
 
 def _report_command(run_id: str, db: str | None) -> str:

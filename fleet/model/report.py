@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fleet.model.finding import Finding
+from fleet.model.finding import Finding, FleetFinding, Trait
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.visit import Timing, require_aware, require_finite
@@ -34,7 +34,8 @@ class Verdict:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostResult:
     """Everything a report says about one host in one run; ``findings`` with the cause first. ``login``: how
-    fleet logged in or tried to, in words, "" where it did not get that far or that was not kept."""
+    fleet logged in or tried to, in words, "" where it did not get that far or that was not kept. ``traits``:
+    what fleet rules compare with other hosts."""
 
     host: Host
     verdict: Verdict
@@ -47,6 +48,7 @@ class HostResult:
     duration_s: float | None = None
     clock_offset_s: float | None = None
     timings: tuple[Timing, ...] = ()
+    traits: tuple[Trait, ...] = ()
 
     def __post_init__(self) -> None:
         require_aware(self.started_at, "started_at")
@@ -76,10 +78,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunReport:
-    """A run with all its hosts, in inventory order."""
+    """A run with all its hosts, in inventory order, and what is the matter between them."""
 
     run: Run
     results: tuple[HostResult, ...]
+    fleet: tuple[FleetFinding, ...] = ()
 
     def count(self, word: Word) -> int:
         """How many hosts have that verdict."""

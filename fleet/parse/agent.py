@@ -48,6 +48,7 @@ _FIELDS = {
     "agenterrordetails": "error_details",
     "usinghttpsproxy": "https_proxy",
     "httpsproxy": "https_proxy",
+    "vmid": "vm_id",
 }
 # A truth in JSON, in the words of the other facts.
 _YES_NO = {"true": "yes", "false": "no"}
@@ -89,7 +90,7 @@ def parse_version(data: bytes) -> str:
 
 def find_version(data: bytes) -> str:
     """The version a text of any kind says that ``azcmagent version`` printed, "" when there is none."""
-    lines = _VERSION_LINE.findall(data)
+    lines = _VERSION_LINE.findall(data) if b"azcmagent version" in data else []
     return parse_version(lines[-1]) if lines else ""
 
 
@@ -221,7 +222,10 @@ def _shown(fields: Mapping[str, str], block: bytes, rest: bytes, before: int) ->
 def _state(fields: Mapping[str, str]) -> AgentState:
     known = {name: fields[key][:_MAX_VALUE] for key, name in _FIELDS.items() if fields.get(key)}
     heartbeat = parse_instant(known.pop("heartbeat", ""))
-    return AgentState(installed=True, last_heartbeat_at=heartbeat, **known)
+    vm_id = known.pop("vm_id", "").lower()
+    # An id of zeros is none: every agent without one would have it.
+    vm_id = vm_id if vm_id.strip("0-") else ""
+    return AgentState(installed=True, last_heartbeat_at=heartbeat, vm_id=vm_id, **known)
 
 
 def _esu(fields: Mapping[str, str]) -> str:

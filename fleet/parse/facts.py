@@ -24,9 +24,13 @@ def agent_facts(agent: AgentState, answers: bool | None, source: str) -> Iterato
         yield Fact(name="agent.answers", value=yes_no(answers), source=source)
     if agent.is_onboarded is not None:
         yield Fact(name="agent.onboarded", value=yes_no(agent.is_onboarded), source=source)
-    for name in ("status", "version", "error_code"):
+    for name in ("status", "version", "vm_id", "error_code"):
         if getattr(agent, name):
             yield Fact(name=f"agent.{name}", value=getattr(agent, name), source=source)
+    if agent.subscription_id and agent.resource_group and agent.resource_name:
+        # Azure Resource Manager tells no case apart in any of them.
+        parts = (agent.subscription_id, agent.resource_group, agent.resource_name)
+        yield Fact(name="agent.resource_id", value="/".join(parts).lower(), source=source)
 
 
 def esu_facts(eligibility: str, source: str) -> Iterator[Fact]:

@@ -1,4 +1,4 @@
-"""Turns a RunReport into hosts.csv and findings.csv, safe to open in a spreadsheet."""
+"""Turns a RunReport into hosts.csv, findings.csv and fleet_findings.csv, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from fleet.app.judge import usual_action
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Evidence, Finding, FleetFinding
 from fleet.model.report import HostResult, RunReport
 from fleet.report.groups import next_action
-from fleet.report.telling import place, printed_codes, told_findings
+from fleet.report.telling import accepted_words, fold_hosts, place, printed_codes, told_findings
 from fleet.report.text import NEWLINE, clean, format_services, format_utc
 
 HOST_COLUMNS = (
@@ -49,7 +49,10 @@ FINDING_COLUMNS = (
     "first_seen_at",
     "last_seen_at",
     "evidence",
+    "explained_by",
+    "accepted",
 )
+FLEET_COLUMNS = ("rule", "severity", "title", "cause", "remediation", "value", "count", "hosts")
 MAX_CELL = 32_767
 """The most characters Excel keeps in a cell; it spills the rest into the next rows."""
 
@@ -62,12 +65,14 @@ _AFTER_SEPARATOR = re.compile(r"(;[\s\"]*)(?=[=+\-@＝＋－＠﹦﹢﹣﹫−])
 
 
 class CsvWriter:
-    """Makes ``hosts.csv``, a row for every host, and ``findings.csv``, a row for every finding told."""
+    """Makes ``hosts.csv``, a row for every host, ``findings.csv``, a row for every finding told, and
+    ``fleet_findings.csv``, a row for everything that hosts share."""
 
     def files(self, report: RunReport) -> Iterator[tuple[str, Iterable[str]]]:
-        """The two files, RFC 4180 with CRLF, to be UTF-8: they begin with a byte order mark."""
+        """The three files, RFC 4180 with CRLF, to be UTF-8: they begin with a byte order mark."""
         yield "hosts.csv", _lines(HOST_COLUMNS, map(_host_row, report.results))
         yield "findings.csv", _lines(FINDING_COLUMNS, _finding_rows(report))
+        yield "fleet_findings.csv", _lines(FLEET_COLUMNS, map(_fleet_row, report.fleet))
 
 
 def cell(text: str) -> str:
@@ -129,6 +134,13 @@ def _finding_row(host: str, finding: Finding) -> Iterator[str]:
     yield from (finding.title, finding.cause, finding.remediation, str(finding.count))
     yield from (format_utc(finding.first_seen_at), format_utc(finding.last_seen_at))
     yield NEWLINE.join(map(_evidence, finding.evidence))
+    yield "; ".join(finding.explained_by)
+    yield accepted_words(finding.accepted)
+
+
+def _fleet_row(finding: FleetFinding) -> Iterator[str]:
+    yield from (finding.rule, finding.severity, finding.title, finding.cause, finding.remediation)
+    yield from (finding.value, str(len(finding.hosts)), fold_hosts(map(clean, finding.hosts)))
 
 
 def _evidence(evidence: Evidence) -> str:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fleet.app.judge import usual_action
+from fleet.model.facts import FACTS, Kind
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.model.words import Phase, Reason, Severity, Word
-from fleet.parse.nodeset import fold
-from fleet.report.telling import printed_codes, telling_line
+from fleet.report.telling import printed_codes, telling_line, told_causes
 from fleet.report.text import clean
 
 MAX_MESSAGES = 5
 MAX_PRINTED = 3
-MAX_FOLDED = 1000
+_PLACE = re.compile(r"\{([a-z0-9_.]+)\}")
+# A group of a rule's pattern that has its unit in its name, as facts have.
+_MEASURE = re.compile(r"_(?:s|min|h|days|kb|mb|gb|pct)$")
 # Of SSH keys, and of certificates.
 _FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}|\bsha256:[0-9a-f]{64}")
 
@@ -26,12 +28,13 @@ _FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}|\bsha256:[0-9a-f]{64}")
 class CauseGroup:
     """Hosts that fail or degrade for one cause, with its one next action.
 
-    ``severity`` is None where no finding says why. ``printed`` are the codes the agent printed on these hosts
-    where the cause has none of its own, the most frequent first. ``example`` is a line that shows it and
+    ``severity`` is None where no finding says why. ``parameters`` are what all of them have in common, such
+    as ``("proxy", "10.0.0.8:3128")``; what each has of its own is ``…`` in the words. ``explains`` are the
+    labels of what the cause explains on these hosts, the most frequent first, and ``printed`` the codes the
+    agent printed on them where the cause has none of its own. ``example`` is a line that shows it and
     ``example_host`` whose it is; None and "" where the cause's own words say as much.
     """
 
-    key: tuple[Word, str, str, str]
     word: Word
     severity: Severity | None
     rule: str
@@ -41,6 +44,8 @@ class CauseGroup:
     cause: str
     action: str
     hosts: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...] = ()
+    explains: tuple[str, ...] = ()
     printed: tuple[str, ...] = ()
     example: Evidence | None = None
     example_host: str = ""
@@ -58,39 +63,115 @@ class GapGroup:
 
 
 def cause_groups(report: RunReport) -> tuple[CauseGroup, ...]:
-    """FAILING before DEGRADED, then the worst severity, then the most hosts."""
-    found: defaultdict[tuple[Word, str, str, str], list[HostResult]] = defaultdict(list)
+    """FAILING before DEGRADED, then the worst severity, then the most hosts.
+
+    Hosts of a group have the same rule's words, where Linux and Windows may have their own, and with them
+    what names one thing for several hosts, as a proxy or an endpoint does. A measure, as the seconds that a
+    clock is off, and what one host alone has set no host apart.
+    """
+    alike: defaultdict[Hashable, list[HostResult]] = defaultdict(list)
     for result in report.results:
         if result.verdict.word in (Word.FAILING, Word.DEGRADED):
-            found[cause_key(result)].append(result)
-    groups = [_cause_group(results) for results in found.values()]
+            alike[_words(result)].append(result)
+    groups = [_cause_group(same) for results in alike.values() for same in _by_parameters(results)]
     return tuple(sorted(groups, key=_badness))
 
 
-def cause_key(result: HostResult) -> tuple[Word, str, str, str]:
-    """What hosts of one cause group have in common: with a remedy of its own each family is a group."""
+def _words(result: HostResult) -> Hashable:
+    """What the verdict says of any host."""
     word, cause = result.verdict.word, result.verdict.cause
-    return (word, cause.label, cause.title, cause.remediation) if cause else (word, "", "", "")
+    if cause is None:
+        return (word,)
+    texts = (_emptied(text, cause) for text in (cause.title, cause.cause, cause.remediation))
+    return (word, cause.rule, *texts)
+
+
+def _by_parameters(results: Sequence[HostResult]) -> Iterable[Sequence[HostResult]]:
+    uses = Counter(pair for result in results for pair in _names(result))
+    found: defaultdict[Hashable, list[HostResult]] = defaultdict(list)
+    for result in results:
+        found[tuple(pair for pair in _names(result) if uses[pair] > 1)].append(result)
+    return found.values()
+
+
+def _names(result: HostResult) -> Iterator[tuple[str, str]]:
+    """The parameters of the cause that name something."""
+    cause = result.verdict.cause
+    for name, value in cause.parameters if cause else ():
+        known = FACTS.get(name)
+        is_measure = known.kind in (Kind.WHOLE, Kind.NUMBER) if known else _MEASURE.search(name)
+        if not is_measure:
+            yield name, value
+
+
+def _emptied(text: str, cause: Finding) -> str:
+    """The text with ``{name}`` for each parameter's value, as it stands in the rule."""
+    names = {value: name for name, value in cause.parameters}
+    if not names:
+        return text
+    longest_first = sorted(names, key=len, reverse=True)
+    values = re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in longest_first))
+    return values.sub(lambda found: f"{{{names[found[0]]}}}", text)
 
 
 def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
     verdict, cause = results[0].verdict, results[0].verdict.cause
-    example = telling_line(cause) if cause else None
+    if cause is None:
+        return CauseGroup(
+            word=verdict.word,
+            severity=None,
+            rule="",
+            code=None,
+            label="unexplained",
+            title="No finding says why",
+            cause="",
+            action=clean(verdict.action),
+            hosts=tuple(clean(result.host.name) for result in results),
+        )
+    shared = _shared(results)
+    title, words, action = (
+        clean(_filled(_emptied(text, cause), shared) if len(results) > 1 else text)
+        for text in (cause.title, cause.cause, next_action(verdict.action, cause))
+    )
+    example = telling_line(cause)
     return CauseGroup(
-        key=cause_key(results[0]),
         word=verdict.word,
-        severity=cause.severity if cause else None,
-        rule=clean(cause.rule) if cause else "",
-        code=clean(cause.code) if cause and cause.code else None,
-        label=clean(cause.label) if cause else "unexplained",
-        title=clean(cause.title) if cause else "No finding says why",
-        cause=clean(cause.cause) if cause else "",
-        action=next_action(verdict.action, cause),
+        severity=cause.severity,
+        rule=clean(cause.rule),
+        code=clean(cause.code) if cause.code else None,
+        label=clean(cause.label),
+        title=title,
+        cause=words,
+        action=action,
         hosts=tuple(clean(result.host.name) for result in results),
-        printed=() if cause is None or cause.code else _printed(results),
+        parameters=tuple((clean(name), clean(value)) for name, value in shared.items()),
+        explains=_explained(results),
+        printed=() if cause.code else _printed(results),
         example=example,
         example_host=clean(results[0].host.name) if example else "",
     )
+
+
+def _shared(results: Sequence[HostResult]) -> dict[str, str]:
+    """The parameters of the cause that all of these hosts have."""
+    first, *others = (result.verdict.cause.parameters for result in results if result.verdict.cause)
+    return dict(pair for pair in first if all(pair in other for other in others))
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return _PLACE.sub(lambda place: values.get(place[1], "…"), text)
+
+
+def _explained(results: Iterable[HostResult]) -> tuple[str, ...]:
+    """What the cause explains on these hosts, the most frequent first."""
+    labels = Counter(
+        clean(symptom.label)
+        for result in results
+        for cause, symptoms in told_causes(result)
+        if cause == result.verdict.cause
+        for symptom in symptoms
+    )
+    return tuple(label for label, _ in labels.most_common())
 
 
 def _printed(results: Iterable[HostResult]) -> tuple[str, ...]:
@@ -156,14 +237,6 @@ def _general(message: str, result: HostResult) -> str:
     for own, word in ((result.host.address, "ADDRESS"), (result.host.name, "HOST")):
         message = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w-]|\.\w)", word, message)
     return _FINGERPRINT.sub("KEY", message)
-
-
-def fold_hosts(hosts: Iterable[str]) -> str:
-    """``db[01-04], web[11-13]``, cut at a name after about 1000 characters."""
-    folded = fold(hosts)
-    if len(folded) <= MAX_FOLDED:
-        return folded
-    return folded[:MAX_FOLDED].rsplit(",", 1)[0] + ", …"
 
 
 def count_hosts(count: int) -> str:

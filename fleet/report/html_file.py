@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from fleet.app.judge import first_sentence
 from fleet.model.report import Run, RunReport
 from fleet.model.words import Observed, Word
-from fleet.report.groups import cause_groups, count_hosts, fold_hosts, gap_groups
+from fleet.report.groups import cause_groups, count_hosts, gap_groups
 from fleet.report.payload import Payload
-from fleet.report.telling import during, place
+from fleet.report.telling import during, fold_hosts, place
 from fleet.report.text import clean, format_seconds, format_utc
 
 _BAR_WIDTH = 1000
@@ -49,6 +50,7 @@ def render_html(report: RunReport) -> str:
         trust=_trust(report),
         warnings=report.run.warnings,
         shares=_shares(report),
+        fleet=report.fleet,
         causes=cause_groups(report),
         gaps=gap_groups(report),
         total=len(report.results),
@@ -69,7 +71,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        clean=clean, fold_hosts=fold_hosts, count_hosts=count_hosts, place=place, prose=prose
+        clean=clean,
+        fold_hosts=fold_hosts,
+        count_hosts=count_hosts,
+        first_sentence=first_sentence,
+        place=place,
+        prose=prose,
     )
     return environment
 

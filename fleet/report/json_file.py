@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from fleet.model.finding import Finding
+from fleet.model.finding import Acceptance, Finding, FleetFinding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, RunReport
 from fleet.model.words import Word
 from fleet.report.csv_files import remedy
-from fleet.report.groups import CauseGroup, GapGroup, cause_groups, fold_hosts, gap_groups
-from fleet.report.telling import printed_codes
+from fleet.report.groups import CauseGroup, GapGroup, cause_groups, gap_groups
+from fleet.report.telling import fold_hosts, printed_codes
 from fleet.report.text import clean, format_utc
 
 SCHEMA = "fleet.report/1"
@@ -36,6 +36,7 @@ def _pieces(report: RunReport) -> Iterator[str]:
         "schema": SCHEMA,
         "run": _run(report.run),
         "counts": _counts(report),
+        "fleet_findings": [_fleet(finding) for finding in report.fleet],
         "causes": [_cause(group) for group in cause_groups(report)],
         "not_observed": [_gap(group) for group in gap_groups(report)],
     }
@@ -80,6 +81,20 @@ def _counts(report: RunReport) -> dict[str, int]:
     return {"hosts": len(report.results)} | {word.lower(): report.count(word) for word in Word}
 
 
+def _fleet(finding: FleetFinding) -> dict[str, object]:
+    return {
+        "rule": finding.rule,
+        "rule_version": finding.rule_version,
+        "severity": finding.severity,
+        "title": finding.title,
+        "cause": finding.cause,
+        "remediation": finding.remediation,
+        "value": finding.value,
+        "hosts": list(finding.hosts),
+        "hosts_folded": fold_hosts(map(clean, finding.hosts)),
+    }
+
+
 def _cause(group: CauseGroup) -> dict[str, object]:
     return {
         "verdict": group.word,
@@ -89,6 +104,8 @@ def _cause(group: CauseGroup) -> dict[str, object]:
         "title": group.title,
         "cause": group.cause,
         "remediation": group.action,
+        "parameters": dict(group.parameters),
+        "explains": list(group.explains),
         "hosts": list(group.hosts),
         "hosts_folded": fold_hosts(group.hosts),
     }
@@ -153,6 +170,7 @@ def _agent(agent: AgentState) -> dict[str, object]:
         "subscription_id": agent.subscription_id,
         "tenant_id": agent.tenant_id,
         "location": agent.location,
+        "vm_id": agent.vm_id,
         "cloud": agent.cloud,
         "error_code": agent.error_code,
         "error_details": agent.error_details,
@@ -190,4 +208,13 @@ def _finding(finding: Finding) -> dict[str, object]:
         "evidence": [
             {"source": line.source, "line": line.line, "text": line.text} for line in finding.evidence
         ],
+        "explained_by": list(finding.explained_by),
+        "accepted": _acceptance(finding.accepted),
+        "parameters": dict(finding.parameters),
     }
+
+
+def _acceptance(accepted: Acceptance | None) -> dict[str, str] | None:
+    if accepted is None:
+        return None
+    return {"ticket": accepted.ticket, "reason": accepted.reason, "until": accepted.until.isoformat()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from fleet.model.finding import Evidence, Finding
 from fleet.model.report import HostResult, RunReport
 from fleet.parse.services import service_state
 from fleet.report.csv_files import remedy
-from fleet.report.groups import cause_groups, cause_key, gap_groups
-from fleet.report.telling import told_findings
+from fleet.report.groups import cause_groups, gap_groups
+from fleet.report.telling import accepted_words, told_causes, told_findings
 from fleet.report.text import clean
 
 MAX_EVIDENCE_CHARS = 2_000_000
@@ -28,7 +28,7 @@ class Payload:
         self._strings: dict[str, int] = {"": 0}
         self._rules: dict[tuple[object, ...], int] = {}
         self._lines, self._chars = _evidence_level(report)
-        self._group_of = _groups_by_host(report)
+        self._group_of = dict(_groups_by_name(report))
         self.is_shortened = (self._lines, self._chars) != _EVIDENCE_LEVELS[0]
         """Whether evidence was left out for the sake of the file's size."""
         self._hosts = [self._host(result) for result in report.results]
@@ -59,7 +59,7 @@ class Payload:
             *self._texts((verdict.word, verdict.observed, verdict.reason or "", verdict.phase or "")),
             *self._texts((verdict.message, remedy(result), host.connection, result.os_name)),
             self._rule(verdict.cause) if verdict.cause else -1,
-            self._group_of.get(id(result), ""),
+            self._group_of.get(clean(host.name), ""),
             self._texts(host.groups),
             self._texts(f"{key}={value}" for key, value in host.labels),
             *self._texts((agent.status, agent.version)),
@@ -67,7 +67,7 @@ class Payload:
             self._texts(f"{service.name}={service_state(service)}" for service in result.services),
             _epoch_s(result.started_at),
             None if result.duration_s is None else round(result.duration_s, 2),
-            [self._finding(finding) for finding in told_findings(result)],
+            [[self._finding(f) for f in (cause, *symptoms)] for cause, symptoms in told_causes(result)],
         ]
 
     def _rule(self, finding: Finding) -> int:
@@ -78,7 +78,8 @@ class Payload:
     def _finding(self, finding: Finding) -> Row:
         times = (_epoch_s(finding.first_seen_at), _epoch_s(finding.last_seen_at))
         evidence = [self._evidence(line) for line in finding.evidence[: self._lines]]
-        return [self._rule(finding), self._text(finding.state), finding.count, *times, evidence]
+        accepted = self._text(accepted_words(finding.accepted))
+        return [self._rule(finding), self._text(finding.state), finding.count, *times, evidence, accepted]
 
     def _evidence(self, evidence: Evidence) -> Row:
         return [self._text(evidence.source), evidence.line, self._text(_cut(evidence.text, self._chars))]
@@ -105,11 +106,8 @@ def _evidence_size(finding: Finding, lines: int, chars: int) -> int:
     return sum(min(len(line.text), chars) for line in finding.evidence[:lines])
 
 
-def _groups_by_host(report: RunReport) -> dict[int, str]:
-    causes = {group.key: f"c{place}" for place, group in enumerate(cause_groups(report))}
-    found = {id(result): causes[key] for result in report.results if (key := cause_key(result)) in causes}
-    gaps = {name: f"g{place}" for place, group in enumerate(gap_groups(report)) for name in group.hosts}
-    for result in report.results:
-        if result.verdict.reason is not None:
-            found[id(result)] = gaps[clean(result.host.name)]
-    return found
+def _groups_by_name(report: RunReport) -> Iterator[tuple[str, str]]:
+    causes, gaps = cause_groups(report), gap_groups(report)
+    for letter, groups in (("c", [group.hosts for group in causes]), ("g", [group.hosts for group in gaps])):
+        for place, names in enumerate(groups):
+            yield from ((name, f"{letter}{place}") for name in names)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fleet.app.judge import first_sentence
+from fleet.model.finding import FleetFinding
 from fleet.model.report import Run, RunReport
-from fleet.model.words import Observed, Word
-from fleet.report.groups import CauseGroup, GapGroup, cause_groups, count_hosts, fold_hosts, gap_groups
-from fleet.report.telling import during
+from fleet.model.words import Observed, Severity, Word
+from fleet.report.groups import CauseGroup, GapGroup, cause_groups, count_hosts, gap_groups
+from fleet.report.telling import during, fold_hosts
 from fleet.report.text import clean, format_seconds, wrap
 
 _INDENT = "    "
@@ -16,10 +18,11 @@ _INDENT = "    "
 def render_summary(report: RunReport, *, width: int = 100) -> str:
     """Plain text, safe for a terminal, ending with a newline.
 
-    In this order: a headline where there is no cause to lead with, the causes of failing hosts, of degraded
-    ones, who was not observed and why, the counts, the run.
+    In this order: a headline where there is no cause to lead with, what hosts share, the causes of failing
+    hosts, of degraded ones, who was not observed and why, the counts, the run.
     """
     blocks = [wrap(headline(report), width)] if headline(report) else []
+    blocks += [_fleet(finding, width) for finding in report.fleet]
     blocks += [_cause(group, width) for group in cause_groups(report)]
     blocks += [_gap(group, width) for group in gap_groups(report)]
     blocks.append([*_warnings(report.run, width), *_counts(report, width), _run(report.run)])
@@ -27,9 +30,11 @@ def render_summary(report: RunReport, *, width: int = 100) -> str:
 
 
 def headline(report: RunReport) -> str:
-    """What a run without a single failing or degraded host means, "" where causes speak for themselves."""
+    """What a run without a single failing or degraded host means, "" where causes, or what hosts share, speak
+    for themselves."""
     total, missing = len(report.results), report.count(Word.NOT_OBSERVED)
-    if report.count(Word.FAILING) or report.count(Word.DEGRADED):
+    is_unwell = report.count(Word.FAILING) or report.count(Word.DEGRADED)
+    if is_unwell or any(finding.is_trouble for finding in report.fleet):
         return ""
     if not total:
         return "No host was selected, so nothing was observed."
@@ -43,6 +48,12 @@ def headline(report: RunReport) -> str:
 
 def _none_of(total: int) -> str:
     return "the one host could not be reached or read, so nothing" if total == 1 else f"none of {total} hosts"
+
+
+def _fleet(finding: FleetFinding, width: int) -> list[str]:
+    mark = "" if finding.severity.rank < Severity.WARNING.rank else f"{finding.severity}: "
+    hosts = tuple(map(clean, finding.hosts))
+    return _block(f"{mark}{finding.rule} {finding.title}", hosts, first_sentence(finding.remediation), width)
 
 
 def _cause(group: CauseGroup, width: int) -> list[str]:

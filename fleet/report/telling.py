@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding
 from fleet.model.report import HostResult
 from fleet.model.words import Phase, Reason, Severity, State
+from fleet.parse.nodeset import fold
 
 SUCCESS_CODE = "AZCM0000"
 ONE_COMMAND = timedelta(minutes=10)
 """Longer than a command of the agent takes from what makes it fail to the code that it ends with."""
+
+MAX_FOLDED = 1000
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -19,6 +23,34 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 def told_findings(result: HostResult) -> tuple[Finding, ...]:
     """The findings worth a reader's time: all but the outcome that says a command succeeded."""
     return tuple(finding for finding in result.findings if finding.code != SUCCESS_CODE)
+
+
+def told_causes(result: HostResult) -> tuple[tuple[Finding, tuple[Finding, ...]], ...]:
+    """The same findings in the same order, each that nothing else explains with those that it explains, be it
+    by way of others."""
+    findings = told_findings(result)
+    places = {(finding.rule, finding.state): at for at, finding in reversed(list(enumerate(findings)))}
+    symptoms: dict[int, list[Finding]] = {}
+    for at, finding in enumerate(findings):
+        symptoms.setdefault(_cause_of(at, findings, places), []).append(finding)
+    return tuple(
+        (findings[at], tuple(f for f in same if f is not findings[at])) for at, same in symptoms.items()
+    )
+
+
+def _cause_of(at: int, findings: Sequence[Finding], places: Mapping[tuple[str, State], int]) -> int:
+    """The place of what explains that finding in the end; of several the first."""
+    passed = [at]
+    while causes := [
+        place
+        for rule in findings[passed[-1]].explained_by
+        if (place := places.get((rule, findings[at].state))) is not None
+    ]:
+        # What is stored may be of any fleet's rules: what explains itself in the end is told by itself.
+        if min(causes) in passed:
+            return at
+        passed.append(min(causes))
+    return passed[-1]
 
 
 def printed_codes(result: HostResult) -> tuple[str, ...]:
@@ -57,6 +89,19 @@ def telling_line(finding: Finding) -> Evidence | None:
     """
     lines = (line for line in reversed(finding.evidence) if line.line)
     return next((line for line in lines if not finding.code or finding.code not in line.text), None)
+
+
+def accepted_words(accepted: Acceptance | None) -> str:
+    """``CHG-7 until 2027-01-31: reason``; empty where nobody accepted it."""
+    return f"{accepted.ticket} until {accepted.until}: {accepted.reason}" if accepted else ""
+
+
+def fold_hosts(hosts: Iterable[str]) -> str:
+    """``db[01-04], web[11-13]``, cut at a name after about 1000 characters."""
+    folded = fold(hosts)
+    if len(folded) <= MAX_FOLDED:
+        return folded
+    return folded[:MAX_FOLDED].rsplit(",", 1)[0] + ", …"
 
 
 def during(reason: Reason | None, phase: Phase | None) -> str:

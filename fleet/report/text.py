@@ -7,12 +7,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from fleet.model.finding import Finding
+from fleet.model.finding import Finding, FleetFinding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.words import Observed, State, Word
 from fleet.parse.services import service_state
-from fleet.report.telling import during, place, told_findings
+from fleet.report.telling import accepted_words, during, fold_hosts, place, told_causes
 
 REPLACEMENT = "\ufffd"
 NEWLINE = " ⏎ "
@@ -78,8 +78,9 @@ def wrap(text: str, width: int, indent: str = "", hanging: str | None = None) ->
     )
 
 
-def render_host(run_results: Sequence[tuple[Run, HostResult]]) -> str:
-    """One host's history, newest first: the newest verdict in detail, then a line for each older run.
+def render_host(run_results: Sequence[tuple[Run, HostResult]], fleet: Sequence[FleetFinding] = ()) -> str:
+    """One host's history, newest first: the newest verdict in detail, with what of ``fleet`` the host has a
+    share in and with symptoms under their cause, then a line for each older run.
 
     Safe for a terminal, ends with a newline. An empty history says that no run has this host.
     """
@@ -87,8 +88,11 @@ def render_host(run_results: Sequence[tuple[Run, HostResult]]) -> str:
         return "No run in this database has that host.\n"
     run, result = run_results[0]
     lines = [*_head(run, result), *_verdict(result.verdict), *_state(result)]
-    for finding in told_findings(result):
-        lines += ["", *_finding(finding)]
+    for shared in fleet:
+        if result.host.name in shared.hosts:
+            lines += ["", *_shared(shared)]
+    for cause, symptoms in told_causes(result):
+        lines += ["", *_finding(cause), *_symptoms(symptoms)]
     if len(run_results) > 1:
         lines += ["", "Earlier runs"]
         lines += [f"  {_past(*past)}" for past in run_results[1:]]
@@ -147,14 +151,46 @@ def _agent(agent: AgentState) -> str:
     return ", ".join(prefix + clean(value) for prefix, value in known if value)
 
 
+def _shared(finding: FleetFinding) -> Iterator[str]:
+    yield from wrap(f"{finding.severity}: {finding.rule} {finding.title}", WIDTH, "", "  ")
+    yield from wrap(f"Hosts: {fold_hosts(map(clean, finding.hosts))}", WIDTH, "  ", "         ")
+    yield from _why(finding.cause, finding.remediation)
+
+
+def _why(cause: str, remedy: str) -> Iterator[str]:
+    yield from wrap(f"Cause: {cause}", WIDTH, "  ", "         ")
+    yield from wrap(f"Remedy: {remedy}", WIDTH, "  ", "          ")
+
+
 def _finding(finding: Finding) -> Iterator[str]:
+    yield from wrap(heading(finding), WIDTH, "", "  ")
+    yield from _why(finding.cause, finding.remediation)
+    yield from seen_lines(finding, "  ")
+
+
+def _symptoms(symptoms: Sequence[Finding]) -> Iterator[str]:
+    """Their own causes and remedies are not told: what to do is told of what explains them."""
+    if symptoms:
+        yield "  Explains:"
+    for symptom in symptoms:
+        yield from wrap(heading(symptom), WIDTH, "    ", "      ")
+        yield from seen_lines(symptom, "      ")
+
+
+def heading(finding: Finding) -> str:
+    """``error, survived earlier: AZCM0042 Failed to create resource``."""
     past = ", survived earlier" if finding.state is State.HISTORICAL else ""
-    yield from wrap(f"{finding.severity}{past}: {finding.label} {finding.title}", WIDTH, "", "  ")
-    yield from wrap(f"Cause: {finding.cause}", WIDTH, "  ", "         ")
-    yield from wrap(f"Remedy: {finding.remediation}", WIDTH, "  ", "          ")
-    yield f"  Seen: {seen_words(finding)}"
+    accepted = ", accepted" if finding.accepted else ""
+    return f"{finding.severity}{past}{accepted}: {finding.label} {finding.title}"
+
+
+def seen_lines(finding: Finding, indent: str) -> Iterator[str]:
+    """Who accepted it, how often it was seen, and its evidence."""
+    if finding.accepted:
+        yield from wrap(f"Accepted: {accepted_words(finding.accepted)}", WIDTH, indent, f"{indent}          ")
+    yield f"{indent}Seen: {seen_words(finding)}"
     for evidence in finding.evidence:
-        yield f"    {clean(place(evidence))}: {clean(evidence.text)}"
+        yield f"{indent}  {clean(place(evidence))}: {clean(evidence.text)}"
 
 
 def seen_words(finding: Finding) -> str:

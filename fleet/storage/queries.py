@@ -84,6 +84,24 @@ def replace_visits(connection: Connection, rows: Sequence[tuple[int, ResultRows,
         _execute_many(connection, insert(table), children)
 
 
+def replace_fleet(connection: Connection, run_id: str, rows: Sequence[Row]) -> None:
+    """Replace all that is stored of what hosts of that run share."""
+    table = tables.fleet_findings
+    connection.execute(delete(table).where(table.c.run_id == run_id))
+    _execute_many(connection, insert(table), rows)
+
+
+def select_body(connection: Connection, run_id: str, host: str) -> bytes:
+    """The body of that host's visit, b"" when none is stored."""
+    query = (
+        select(tables.captures.c.body)
+        .select_from(tables.captures.join(tables.visits).join(tables.hosts))
+        .where(tables.visits.c.run_id == run_id, tables.hosts.c.name == clean_text(host))
+    )
+    found = connection.execute(query).scalar()
+    return b"" if found is None else bytes(found)
+
+
 def select_results(connection: Connection, visits: Select[Any]) -> Iterator[tuple[str, ResultRows]]:
     """The run's id and the rows of each visit whose id the query selects, in inventory order: four reads."""
     agents = _of_visits(connection, tables.agent_states, visits)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding, FleetFinding, Trait
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
@@ -33,6 +34,7 @@ _AGENT = (
     "error_code",
     "error_details",
     "https_proxy",
+    "vm_id",
 )
 _SERVICE = (
     "name",
@@ -126,6 +128,37 @@ def result_from_rows(rows: ResultRows) -> HostResult:
         duration_s=visit["duration_s"],
         clock_offset_s=visit["clock_offset_s"],
         timings=tuple(Timing(phase=Phase(word), seconds=seconds) for word, seconds in visit["timings"]),
+        traits=tuple(Trait(rule=rule, value=value) for rule, value in visit["traits"]),
+    )
+
+
+def fleet_to_row(finding: FleetFinding, run_id: str, position: int) -> Row:
+    """The row of ``fleet_findings``."""
+    return {
+        "run_id": run_id,
+        "position": position,
+        "rule": finding.rule,
+        "rule_version": finding.rule_version,
+        "severity": finding.severity.value,
+        "title": finding.title,
+        "cause": finding.cause,
+        "remediation": finding.remediation,
+        "value": finding.value,
+        "hosts": list(finding.hosts),
+    }
+
+
+def fleet_from_row(row: Row) -> FleetFinding:
+    """The finding of a row of ``fleet_findings``."""
+    return FleetFinding(
+        rule=row["rule"],
+        rule_version=row["rule_version"],
+        severity=Severity(row["severity"]),
+        title=row["title"],
+        cause=row["cause"],
+        remediation=row["remediation"],
+        value=row["value"],
+        hosts=tuple(row["hosts"]),
     )
 
 
@@ -197,6 +230,7 @@ def _visit_to_row(result: HostResult) -> dict[str, Any]:
         "duration_s": result.duration_s,
         "clock_offset_s": result.clock_offset_s,
         "timings": [[timing.phase.value, timing.seconds] for timing in result.timings],
+        "traits": [[trait.rule, trait.value] for trait in result.traits],
     }
 
 
@@ -223,7 +257,22 @@ def _finding_to_row(finding: Finding, position: int) -> Row:
         "first_seen_at": finding.first_seen_at,
         "last_seen_at": finding.last_seen_at,
         "evidence": [[line.source, line.line, line.text] for line in finding.evidence],
+        "explained_by": list(finding.explained_by),
+        "accepted": _acceptance_to_row(finding.accepted),
+        "parameters": [list(pair) for pair in finding.parameters],
     }
+
+
+def _acceptance_to_row(accepted: Acceptance | None) -> list[str]:
+    """None is none of them: a JSON null and a missing value are two things to a database."""
+    return [] if accepted is None else [accepted.ticket, accepted.reason, accepted.until.isoformat()]
+
+
+def _acceptance_from_row(row: Sequence[str]) -> Acceptance | None:
+    if not row:
+        return None
+    ticket, reason, until = row
+    return Acceptance(ticket=ticket, reason=reason, until=date.fromisoformat(until))
 
 
 def _finding_from_row(row: Row) -> Finding:
@@ -242,4 +291,7 @@ def _finding_from_row(row: Row) -> Finding:
         evidence=tuple(
             Evidence(source=source, line=line, text=text) for source, line, text in row["evidence"]
         ),
+        explained_by=tuple(row["explained_by"]),
+        accepted=_acceptance_from_row(row["accepted"]),
+        parameters=tuple((name, value) for name, value in row["parameters"]),
     )

@@ -11,13 +11,21 @@ from typing import Any
 from sqlalchemy import Connection, Select, insert, select, update
 
 from fleet.errors import SettingsError, StorageError
+from fleet.model.finding import FleetFinding
 from fleet.model.host import Host
 from fleet.model.report import HostResult, Run, RunReport, Verdict
 from fleet.model.words import Observed, Reason, Word
 from fleet.storage import queries, tables
 from fleet.storage.columns import clean_text
 from fleet.storage.database import Database, open_database
-from fleet.storage.rows import result_from_rows, result_to_rows, run_from_row, run_to_row
+from fleet.storage.rows import (
+    fleet_from_row,
+    fleet_to_row,
+    result_from_rows,
+    result_to_rows,
+    run_from_row,
+    run_to_row,
+)
 from fleet.storage.upgrade import require_current, upgrade
 
 MIN_PREFIX = 4
@@ -78,14 +86,17 @@ class SqlStore:
             rows = [(keys[name], result_to_rows(result), body) for name, (result, body) in newest.items()]
             queries.replace_visits(connection, rows)
 
-    def end(self, run: Run) -> None:
-        """Write the run's end: ``ended_at``, ``exit_code``, ``warnings``."""
+    def end(self, run: Run, fleet: Sequence[FleetFinding] = ()) -> None:
+        """Write the run's end: ``ended_at``, ``exit_code``, ``warnings``, and what its hosts share. Twice is
+        once, and the last counts."""
         row = run_to_row(run)
         ended = {name: row[name] for name in ("ended_at", "exit_code", "warnings")}
         statement = update(tables.runs).where(tables.runs.c.id == run.id).values(ended)
         with self._database.writing() as connection:
             if connection.execute(statement).rowcount != 1:
                 raise StorageError(f"{self._database.place}: run {run.id} did not begin here")
+            rows = [fleet_to_row(finding, run.id, at) for at, finding in enumerate(fleet)]
+            queries.replace_fleet(connection, run.id, rows)
 
     def runs(self, limit: int) -> tuple[Run, ...]:
         """The newest runs, newest first."""
@@ -120,20 +131,43 @@ class SqlStore:
                 return None
             run = run_from_row(row)
             visits = select(tables.visits.c.id).where(tables.visits.c.run_id == run.id)
-            found = queries.select_results(connection, visits)
-            return RunReport(run=run, results=tuple(result_from_rows(rows) for _, rows in found))
+            results = tuple(result_from_rows(rows) for _, rows in queries.select_results(connection, visits))
+            return RunReport(run=run, results=results, fleet=_fleet(connection, run.id))
+
+    def fleet(self, run_id: str) -> tuple[FleetFinding, ...]:
+        """What hosts of that run share, in the report's order; ``run_id`` is a whole id."""
+        with self._database.reading() as connection:
+            return _fleet(connection, run_id)
 
     def history(self, host: str, limit: int) -> tuple[tuple[Run, HostResult], ...]:
         """One host's results, newest run first."""
         with self._database.reading() as connection:
-            name = queries.select_host_name(connection, host)
-            named = tables.visits.join(tables.hosts)
-            mine = _newest_runs().select_from(tables.runs.join(named)).where(tables.hosts.c.name == name)
-            visits = select(tables.visits.c.id).select_from(named).where(tables.hosts.c.name == name)
-            runs = {row["id"]: run_from_row(row) for row in queries.read_rows(connection, mine.limit(limit))}
-            found = queries.select_results(connection, visits.where(tables.visits.c.run_id.in_(runs)))
-            results = {run_id: result_from_rows(rows) for run_id, rows in found}
-        return tuple((run, results[key]) for key, run in runs.items())
+            return _history(connection, _newest_runs(), host, limit)
+
+    def visit(self, host: str, run_id: str | None) -> tuple[Run, HostResult, bytes] | None:
+        """One host's result with the body of its visit as it was saved (b"": nothing came), or None when no
+        such run has that host.
+
+        Args:
+            host: a name, as for ``history``.
+            run_id: an id, or its beginning of at least four characters; None: the newest that has the host.
+
+        Raises:
+            SettingsError: several runs begin like that.
+            StorageError: the database failed.
+        """
+        with self._database.reading() as connection:
+            runs = _newest_runs()
+            if run_id is not None:
+                runs = runs.where(tables.runs.c.id.in_(self._run_ids(connection, run_id)))
+            found = _history(connection, runs, host, 1)
+            return next(
+                (
+                    (run, result, queries.select_body(connection, run.id, result.host.name))
+                    for run, result in found
+                ),
+                None,
+            )
 
     def close(self) -> None:
         """Release the database."""
@@ -180,6 +214,25 @@ def _settled(database: Database, settle: Callable[[Database], None]) -> SqlStore
         settle(database)
         undo.pop_all()
     return SqlStore(database)
+
+
+def _fleet(connection: Connection, run_id: str) -> tuple[FleetFinding, ...]:
+    table = tables.fleet_findings
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.position)
+    return tuple(map(fleet_from_row, queries.read_rows(connection, query)))
+
+
+def _history(
+    connection: Connection, runs: Select[Any], host: str, limit: int
+) -> tuple[tuple[Run, HostResult], ...]:
+    name = queries.select_host_name(connection, host)
+    named = tables.visits.join(tables.hosts)
+    mine = runs.select_from(tables.runs.join(named)).where(tables.hosts.c.name == name)
+    visits = select(tables.visits.c.id).select_from(named).where(tables.hosts.c.name == name)
+    kept = {row["id"]: run_from_row(row) for row in queries.read_rows(connection, mine.limit(limit))}
+    found = queries.select_results(connection, visits.where(tables.visits.c.run_id.in_(kept)))
+    results = {run_id: result_from_rows(rows) for run_id, rows in found}
+    return tuple((run, results[key]) for key, run in kept.items())
 
 
 def _newest_runs() -> Select[Any]:

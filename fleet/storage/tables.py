@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from fleet.storage.columns import CleanJson, CleanText, Count, Instant
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration's revision: a database at it needs no upgrade. Older ones sort before it."""
 
 VERSION_TABLE = "fleet_schema"
@@ -114,6 +114,7 @@ visits = Table(
     Column("duration_s", Double),
     Column("clock_offset_s", Double),
     Column("timings", CleanJson, nullable=False),
+    Column("traits", CleanJson, nullable=False),
     UniqueConstraint("run_id", "host_id"),
     Index(None, "host_id"),
 )
@@ -135,6 +136,7 @@ agent_states = Table(
     _text("error_code"),
     _text("error_details"),
     _text("https_proxy"),
+    _text("vm_id"),
 )
 
 services = Table(
@@ -172,7 +174,25 @@ findings = Table(
     Column("first_seen_at", Instant),
     Column("last_seen_at", Instant),
     Column("evidence", CleanJson, nullable=False),
+    Column("explained_by", CleanJson, nullable=False),
+    Column("accepted", CleanJson, nullable=False),
+    Column("parameters", CleanJson, nullable=False),
     sqlite_with_rowid=False,
+)
+
+fleet_findings = Table(
+    "fleet_findings",
+    metadata,
+    Column("run_id", CleanText, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    _position_key(),
+    _text("rule"),
+    Column("rule_version", Count, nullable=False),
+    _text("severity"),
+    _text("title"),
+    _text("cause"),
+    _text("remediation"),
+    _text("value"),
+    Column("hosts", CleanJson, nullable=False),
 )
 
 captures = Table(

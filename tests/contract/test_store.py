@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -19,7 +19,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, inspect, text
 
 from fleet.errors import LockedError, SettingsError, StorageError
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding, FleetFinding, Trait
 from fleet.model.host import Host, SecretRef
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
@@ -73,6 +73,22 @@ def a_finding(rule: str, words: str = "line") -> Finding:
             Evidence(source="azcmagent.log", line=7, text=words),
             Evidence(source="x", line=0, text="ü"),
         ),
+        explained_by=("second",) if rule == "first" else (),
+        accepted=Acceptance(ticket="CHG-7", reason="moves in May", until=date(2026, 5, 31)),
+        parameters=(("proxy", "10.0.0.8:3128"), ("clock.skew_s", words)),
+    )
+
+
+def a_share(rule: str, *hosts: str) -> FleetFinding:
+    return FleetFinding(
+        rule=rule,
+        rule_version=1,
+        severity=Severity.ERROR,
+        title="title",
+        cause="cause",
+        remediation="do this",
+        value="ü",
+        hosts=hosts,
     )
 
 
@@ -83,7 +99,7 @@ def a_result(host: Host, words: str = "line") -> HostResult:
         verdict=Verdict(word=Word.FAILING, observed=Observed.PARTIAL, cause=findings[0], action="go"),
         findings=findings,
         os_name="Debian GNU/Linux 12 (bookworm)",
-        agent=AgentState(installed=True, status="Disconnected", last_heartbeat_at=AT),
+        agent=AgentState(installed=True, status="Disconnected", last_heartbeat_at=AT, vm_id="vm-1"),
         services=tuple(
             Service(name=name, unit=f"{name}.service", restarts=1) for name in ("himds", "extd", "gcad")
         ),
@@ -92,6 +108,7 @@ def a_result(host: Host, words: str = "line") -> HostResult:
         duration_s=0.1 + 0.2,
         clock_offset_s=-1e-9,
         timings=(Timing(phase=Phase.CONNECT, seconds=0.1), Timing(phase=Phase.EXEC, seconds=1 / 3)),
+        traits=(Trait(rule="shared", value="vm-1"),),
     )
 
 
@@ -171,9 +188,18 @@ def test_hosts_of_the_first_schema_are_of_the_family_that_they_were_reached_by(t
                 " SELECT 'r', id, id, name, 22, '', CASE id WHEN 1 THEN 'ssh' ELSE 'winrm' END, '[]', '[]',"
                 " 'NOT_OBSERVED', 'none', 'skipped', '', '', '', 0, '[]' FROM hosts"
             ),
+            (
+                "INSERT INTO findings SELECT id, 0, 'r', 1, NULL, 'error', 'active', '', '', '', 1, NULL,"
+                " NULL, '[]' FROM visits"
+            ),
         ):
             connection.execute(text(statement))
     with closing(open_store(f"sqlite:///{tmp_path}/old.db")) as store:
+        report = store.load(None)
+        assert report is not None
+        told = [finding for one in report.results for finding in one.findings]
+        assert [(one.explained_by, one.accepted, one.parameters) for one in told] == [((), None, ())] * 2
+        assert report.fleet == ()
         assert [(one.host.name, one.host.os) for one in the_results(store)] == [
             ("linux", OS.LINUX),
             ("windows", OS.WINDOWS),
@@ -227,6 +253,31 @@ def test_the_end_is_written(store: SqlStore) -> None:
     ended = replace(a_run(), ended_at=AT + timedelta(hours=1), exit_code=1, warnings=("a", "b"))
     store.end(ended)
     assert store.runs(5) == (ended,)
+
+
+def test_what_hosts_share_is_kept_with_the_run_and_the_last_end_counts(store: SqlStore) -> None:
+    for key in ("run-0001", "run-0002"):
+        store.begin(a_run(key), HOSTS)
+    told = (a_share("z", "web2", "db1"), a_share("a", "db1", "web1"))
+    store.end(a_run("run-0001"), (a_share("old", "web1", "db1"),))
+    store.end(a_run("run-0001"), told)
+    report = store.load("run-0001")
+    assert report is not None
+    assert report.fleet == store.fleet("run-0001") == told
+    assert store.fleet("run-0002") == store.fleet("nobody") == ()
+
+
+def test_a_visit_is_found_with_what_it_brought_by_host_and_run(store: SqlStore) -> None:
+    for number in (1, 2):
+        store.begin(a_run(f"run-000{number}", minutes=number), HOSTS[:number])
+    store.save("run-0001", [(a_result(HOSTS[0]), b"body")])
+    assert store.visit("WEB2", "run-0001") == (a_run("run-0001", minutes=1), a_result(HOSTS[0]), b"body")
+    newest = store.visit("web2", None)
+    assert newest is not None
+    assert (newest[0].id, newest[1].verdict.reason, newest[2]) == ("run-0002", Reason.SKIPPED, b"")
+    assert store.visit("db1", "run-0001") is store.visit("nobody", None) is store.visit("web2", "x") is None
+    with pytest.raises(SettingsError, match="run-0001, run-0002"):
+        store.visit("web2", "run-")
 
 
 def test_runs_are_found_newest_first_by_id_and_by_beginning(store: SqlStore) -> None:
@@ -306,14 +357,14 @@ def test_a_second_reader_sees_what_was_saved_while_the_first_writes(store: SqlSt
     database.close()
 
 
-def test_reading_a_run_takes_five_statements_however_many_hosts(store: SqlStore, url: str) -> None:
+def test_reading_a_run_takes_six_statements_however_many_hosts(store: SqlStore, url: str) -> None:
     store.begin(a_run(), HOSTS)
     store.save("run-0001", [(a_result(host), b"") for host in HOSTS])
     database = open_database(url)
     statements: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
     assert len(the_results(SqlStore(database))) == len(HOSTS)
-    assert sum(statement.startswith("SELECT") for statement in statements) == 5
+    assert sum(statement.startswith("SELECT") for statement in statements) == 6
     database.close()
 
 

@@ -65,7 +65,7 @@
 
   function haystack(host) {
     if (host.words === null) {
-      const rule = host.findings.map((finding) => rules[finding[0]].label + " " + rules[finding[0]].title);
+      const rule = host.findings.flat().map((finding) => rules[finding[0]].label + " " + rules[finding[0]].title);
       host.words = [host.name, host.address, verdictName(host), why(host), host.message, host.os, agent(host)]
         .concat(host.groups, host.labels, host.services, rule).join("\n").toLowerCase();
     }
@@ -177,7 +177,15 @@
     fact("Labels", host.labels.join(", "));
     fact("Visited", instant(host.started) + (host.took === null ? "" : ", took " + host.took.toFixed(1) + " s"));
     cell.append(facts);
-    host.findings.forEach((finding) => cell.append(drawFinding(finding)));
+    host.findings.forEach(([cause, ...symptoms]) => {
+      const box = drawFinding(cause, false);
+      if (symptoms.length) {
+        const list = make("div", "symptoms");
+        list.append(make("p", "quiet", "Explains:"), ...symptoms.map((symptom) => drawFinding(symptom, true)));
+        box.append(list);
+      }
+      cell.append(box);
+    });
     if (!host.findings.length) {
       const none = host.word === "NOT_OBSERVED" ? "No findings, because this host was not observed." : "No findings.";
       cell.append(make("p", "quiet", none));
@@ -186,21 +194,26 @@
     return row;
   }
 
-  function drawFinding([at, state, count, first, last, evidence]) {
+  // A symptom needs neither a cause nor a remedy: those of what explains it are told above it.
+  function drawFinding([at, state, count, first, last, evidence, accepted], isSymptom) {
     const rule = rules[at], box = make("div", "finding");
     const isPast = text(state) === "historical";
-    const kind = isPast ? "PAST" : rule.rank < 2 ? "FAILING" : rule.rank === 2 ? "DEGRADED" : "PAST";
+    const kind = isPast || accepted ? "PAST" : rule.rank < 2 ? "FAILING" : rule.rank === 2 ? "DEGRADED" : "PAST";
     const title = make("p");
-    title.append(make("span", "badge " + kind, rule.severity + (isPast ? ", historical" : "")), " ",
+    title.append(make("span", "badge " + kind, rule.severity + (isPast ? ", historical" : accepted ? ", accepted" : "")), " ",
       make("b", "", rule.label));
     prose(title, " " + rule.title);
     const isSpan = first !== null && last !== null && first !== last;
     const seen = [count === 1 ? "seen once" : "seen " + count + " times",
       ...(isSpan ? ["first " + instant(first), "last " + instant(last)] : [instant(first === null ? last : first)])];
-    const remedy = make("p", "action");
-    remedy.append(make("b", "", "Remedy"));
-    prose(remedy, " " + rule.remedy);
-    box.append(title, prose(make("p", "said"), rule.cause), remedy, make("p", "quiet", seen.filter(Boolean).join(", ")));
+    box.append(title);
+    if (!isSymptom) {
+      const remedy = make("p", "action");
+      remedy.append(make("b", "", "Remedy"));
+      box.append(prose(make("p", "said"), rule.cause), prose(remedy, " " + rule.remedy));
+    }
+    if (accepted) box.append(make("p", "quiet", "Accepted: " + text(accepted)));
+    box.append(make("p", "quiet", seen.filter(Boolean).join(", ")));
     if (evidence.length) {
       const list = make("ul", "evidence mono");
       evidence.forEach(([source, line, words]) => {

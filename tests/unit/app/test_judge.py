@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
 from fleet.app.judge import ACTIONS, first_sentence
 from fleet.app.judge import judge as judge_observed
-from fleet.model.finding import Finding
+from fleet.model.finding import Acceptance, Finding
 from fleet.model.host import Host
 from fleet.model.observation import Observation
 from fleet.model.pack import Item, Pack
@@ -285,6 +285,7 @@ def test_no_advice_for_windows_over_ssh_speaks_of_winrm_or_sudo(reason: Reason) 
         word for word in ("WinRM", "certificate", "jea", "PSSession", "sudo", "`sh`") if word in action
     ]
     assert ("SSH" in action) is (reason is Reason.UNREACHABLE)
+    assert ("administrators_authorized_keys" in action) is (reason is Reason.AUTH)
 
 
 def test_a_domain_controller_that_was_spared_is_no_partial_visit() -> None:
@@ -310,3 +311,43 @@ def test_a_domain_controller_that_was_spared_is_no_partial_visit() -> None:
 )
 def test_first_sentence(text: str, first: str) -> None:
     assert first_sentence(text) == first
+
+
+ACCEPTED = Acceptance(ticket="CHG-7", reason="r", until=date(2026, 5, 31))
+
+
+def test_what_was_accepted_counts_in_no_verdict() -> None:
+    lived_with = replace(finding("a", Severity.CRITICAL), accepted=ACCEPTED)
+    assert judge(WHOLE, (lived_with,), PACK).word is Word.HEALTHY
+    both = judge(WHOLE, (lived_with, finding("b", Severity.WARNING)), PACK)
+    assert (both.word, both.cause and both.cause.rule) == (Word.DEGRADED, "b")
+    unseen = judge(visit(capture("show"), capture("log", 1)), (lived_with,), PACK)
+    assert unseen.word is Word.NOT_OBSERVED
+
+
+def test_to_accept_a_cause_is_to_accept_what_it_alone_explains() -> None:
+    cause = replace(finding("cause"), accepted=ACCEPTED)
+    symptom = replace(finding("symptom"), explained_by=("cause",))
+    further = replace(finding("further"), explained_by=("symptom",))
+    assert judge(WHOLE, (cause, symptom, further), PACK).word is Word.HEALTHY
+    other = finding("other", Severity.WARNING)
+    doubly = replace(symptom, explained_by=("cause", "other"))
+    verdict = judge(WHOLE, (cause, doubly, other), PACK)
+    assert (verdict.word, verdict.cause and verdict.cause.rule) == (Word.FAILING, "other")
+
+
+def test_what_was_accepted_in_history_settles_nothing_of_today() -> None:
+    past = replace(finding("cause", state=State.HISTORICAL), accepted=ACCEPTED)
+    symptom = replace(finding("symptom"), explained_by=("cause",))
+    assert judge(WHOLE, (past, symptom), PACK).word is Word.FAILING
+
+
+def test_an_absent_agent_explains_what_was_not_read_also_where_it_is_accepted() -> None:
+    absent = replace(finding("agent-not-installed"), accepted=ACCEPTED)
+    assert judge(visit(capture("show", 127), capture("log", 1)), (absent,), PACK).word is Word.HEALTHY
+
+
+def test_the_cause_of_a_verdict_is_what_nothing_explains_though_a_symptom_is_worse() -> None:
+    symptom = replace(finding("a", Severity.CRITICAL), explained_by=("cause",))
+    verdict = judge(WHOLE, (symptom, finding("cause", Severity.WARNING)), PACK)
+    assert (verdict.word, verdict.cause and verdict.cause.rule) == (Word.FAILING, "cause")

@@ -312,3 +312,19 @@ def test_words_for_some_facts_hold_on_any_family() -> None:
         for system in (None, *OS):
             (finding,) = Classifier(pack).classify(Observation(os=system, facts=facts)).findings
             assert finding.cause == cause
+
+
+def test_what_of_the_words_is_the_hosts_own_is_told_by_name() -> None:
+    proxied = replace(
+        MESSAGE,
+        title="{proxy} refuses",
+        cause="{proxy} answers {agent.version}; {clock.skew_s} s off.",
+        remediation=("Ask {proxy}.",),
+        match=LogMatch(text=(r"proxy (?P<proxy>\S+) said no",)),
+    )
+    log = Log(source="log.azcmagent", records=(record(1, "proxy p\x1b[31m:80 said no"),))
+    seen = Observation(logs=(log,), facts=(Fact(name="clock.skew_s", value="7"),))
+    (finding,) = Classifier(Pack(name="p", items=(), rules=(proxied,), digest="")).classify(seen).findings
+    assert (finding.title, finding.remediation) == ("p:80 refuses", "Ask p:80.")
+    assert finding.cause == "p:80 answers (not told); 7 s off."
+    assert finding.parameters == (("proxy", "p:80"), ("clock.skew_s", "7"))

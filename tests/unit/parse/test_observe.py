@@ -404,3 +404,28 @@ def test_version_and_settings() -> None:
     assert parse_version(b"azcmagent version  1.7.21162.003\n") == "1.7.21162.003"
     assert parse_version(b"nonsense") == ""
     assert parse_config_list(b"Local\n  proxy.url   : http://a:1\n") == (("proxy.url", "http://a:1"),)
+
+
+@pytest.mark.parametrize(
+    ("show", "known"),
+    [
+        (
+            b"Resource Name : Web01\nResource Group Name : RG\nSubscription ID : AB-1\n"
+            + b"VM ID : 6BA7-1\nAgent Status : Connected\n",
+            {"agent.vm_id": "6ba7-1", "agent.resource_id": "ab-1/rg/web01"},
+        ),
+        (
+            b'{"status": "Connected", "resourceName": "web01", "subscriptionId": "ab-1", "vmId": "0000-00"}',
+            {},
+        ),
+        (
+            b'{"status": "Connected", "resourceName": "W", "resourceGroup": "G", "subscriptionId": "s"}',
+            {"agent.resource_id": "s/g/w"},
+        ),
+    ],
+)
+def test_ids_that_a_copied_machine_keeps_are_facts_as_far_as_they_are_whole(
+    show: bytes, known: dict[str, str]
+) -> None:
+    facts = _facts(observe_visit(_visit(("agent.show", show, 0)), ANCHORS))
+    assert {name: value for name, value in facts.items() if name.endswith("_id")} == known

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding, FleetFinding
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, RunReport, Verdict
@@ -50,6 +50,7 @@ STOPPED = replace(
     count=1,
     evidence=(Evidence(source="services", line=0, text="himds.service loaded failed failed"),),
 )
+EXPLAINED = replace(CREATE, explained_by=(STOPPED.rule,))
 EXPIRING = replace(
     CREATE,
     rule="agent-expires-soon",
@@ -62,6 +63,19 @@ EXPIRING = replace(
     evidence=(),
 )
 SURVIVED = replace(CREATE, state=State.HISTORICAL, severity=Severity.INFO)
+ACCEPTED = replace(
+    EXPIRING, accepted=Acceptance(ticket="CHG-7", reason="It moves in May.", until=date(2026, 5, 31))
+)
+SHARED = FleetFinding(
+    rule="shared-vm-id",
+    rule_version=1,
+    severity=Severity.ERROR,
+    title="2 hosts have one VM id",
+    cause="These hosts all have 6ba7b810.",
+    remediation="Run `azcmagent disconnect` on each copy. Connect it anew.",
+    value="6ba7b810",
+    hosts=("db01", "db02"),
+)
 SUCCEEDED = replace(
     SURVIVED,
     rule="AZCM0000",
@@ -111,7 +125,7 @@ def make_unseen(
     return HostResult(host=make_host(name, address), verdict=verdict)
 
 
-def make_report(results: Iterable[HostResult], *, has_ended: bool = True) -> RunReport:
+def make_report(results: Iterable[HostResult], *fleet: FleetFinding, has_ended: bool = True) -> RunReport:
     """A run of these hosts that took 12.3 s."""
     hosts = tuple(results)
     run = Run(
@@ -125,7 +139,7 @@ def make_report(results: Iterable[HostResult], *, has_ended: bool = True) -> Run
         ended_at=START + timedelta(seconds=12.3) if has_ended else None,
         exit_code=1 if has_ended else None,
     )
-    return RunReport(run=run, results=hosts)
+    return RunReport(run=run, results=hosts, fleet=fleet)
 
 
 def make_hostile(place: int, text: str) -> HostResult:
@@ -141,10 +155,10 @@ def varied_report() -> RunReport:
     """About forty hosts of every kind, hostile ones among them."""
     results = [make_result(f"db{n:02}", Word.FAILING, CREATE, SURVIVED, EXPIRING) for n in range(1, 5)]
     results += [make_result(f"web{n}", Word.FAILING, CREATE) for n in (11, 12, 13)]
-    results += [make_result(f"web{n}", Word.FAILING, STOPPED, CREATE) for n in (20, 21)]
+    results += [make_result(f"web{n}", Word.FAILING, STOPPED, EXPLAINED) for n in (20, 21)]
     results += [make_result(f"app{n}", Word.DEGRADED, EXPIRING) for n in (1, 2, 3)]
     results += [make_result(f"ok{n:02}", Word.HEALTHY) for n in range(1, 15)]
-    results += [make_result("ok15", Word.HEALTHY, SURVIVED)]
+    results += [make_result("ok15", Word.HEALTHY, ACCEPTED, SURVIVED)]
     for n in range(3):
         address = f"198.51.100.{n}"
         message = f"{address} port 22: connection refused"
@@ -155,4 +169,5 @@ def varied_report() -> RunReport:
     results += [make_hostile(n, text) for n, text in enumerate(HOSTILE)]
     partial = replace(results[0].verdict, observed=Observed.PARTIAL, message="not read: log.himds (denied)")
     results[0] = replace(results[0], verdict=partial)
-    return make_report(results)
+    hostile = replace(SHARED, title=HOSTILE[0], value=HOSTILE[2], hosts=(HOSTILE[3], HOSTILE[4]))
+    return make_report(results, SHARED, hostile)

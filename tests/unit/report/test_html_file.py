@@ -49,9 +49,11 @@ def test_the_first_screen_needs_no_script() -> None:
     assert "33 of 38 hosts were observed. Nobody knows whether the other 5 are well." in page
     assert "db[01-04], web[11-13]" in page
     assert page.index("himds is not running") < page.index("Failed to create resource")
-    titles = ("<h1", "Can this run be trusted?", "What is wrong", "Not observed, and why")
+    titles = ("<h1", "Can this run be trusted?", "What hosts share", "What is wrong", "Not observed, and why")
     assert sorted(titles, key=page.index) == list(titles)
     assert "gone[0-2]" in page
+    assert "Explains AZCM0042" in page
+    assert page.count("2 hosts have one VM id") == 1
 
 
 def test_code_in_a_rules_words_is_marked_after_all_else_is_escaped() -> None:

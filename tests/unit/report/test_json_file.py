@@ -29,6 +29,13 @@ def test_everything_with_types(tmp_path: Path) -> None:
     assert first["findings"][0]["evidence"][0]["line"] == 120
     assert first["services"][0]["active_state"] == "active"
     assert document["causes"][1]["hosts_folded"] == "db[01-04], web[11-13]"
+    assert document["causes"][0]["explains"] == ["AZCM0042"]
+    symptom = next(host for host in document["hosts"] if host["host"] == "web20")["findings"][1]
+    assert (symptom["explained_by"], symptom["accepted"]) == (["service-himds-stopped"], None)
+    lived_with = next(host for host in document["hosts"] if host["host"] == "ok15")["findings"][0]
+    assert lived_with["accepted"] == {"ticket": "CHG-7", "reason": "It moves in May.", "until": "2026-05-31"}
+    shared = document["fleet_findings"][0]
+    assert (shared["value"], shared["hosts"]) == ("6ba7b810", ["db01", "db02"])
     assert document["not_observed"][0]["reason"] == "unreachable"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.report.csv_files import FINDING_COLUMNS, HOST_COLUMNS, CsvWriter
+from fleet.report.csv_files import FINDING_COLUMNS, FLEET_COLUMNS, HOST_COLUMNS, CsvWriter
 from fleet.report.files import save_reports
 from fleet.report.html_file import HtmlWriter
 from fleet.report.json_file import JsonWriter, render_json
@@ -33,7 +33,7 @@ def test_the_pages_tables_are_the_csv_files_columns() -> None:
     page = (ROOT / "docs/reports.md").read_text().split("## CSV")[1].split("## ")[0]
     first_cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     told = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
-    assert tuple(told) == HOST_COLUMNS + FINDING_COLUMNS
+    assert tuple(told) == HOST_COLUMNS + FINDING_COLUMNS + FLEET_COLUMNS
 
 
 def test_the_page_names_every_key_of_the_json() -> None:
@@ -41,10 +41,14 @@ def test_the_page_names_every_key_of_the_json() -> None:
     assert set(re.findall(r'"(\w+)"', page)) == set(_keys(json.loads(render_json(varied_report()))))
 
 
+_OPEN = ("labels", "parameters")
+"""What an object's keys are data of."""
+
+
 def _keys(value: object) -> list[str]:
     if isinstance(value, list):
         return [key for part in value for key in _keys(part)]
     if isinstance(value, dict):
-        inner = [key for name, part in value.items() if name != "labels" for key in _keys(part)]
+        inner = [key for name, part in value.items() if name not in _OPEN for key in _keys(part)]
         return [*value, *inner]
     return []

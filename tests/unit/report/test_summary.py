@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.model.report import HostResult
-from fleet.model.words import OS, Connection, Phase, Reason, Word
+from fleet.model.words import OS, Connection, Phase, Reason, Severity, Word
 from fleet.report.summary import render_summary
 from fleet.report.text import clean
-from tests.unit.report.sample import STOPPED, make_report, make_result, make_unseen, varied_report
+from tests.unit.report.sample import SHARED, STOPPED, make_report, make_result, make_unseen, varied_report
 
 
 def test_causes_lead_then_warnings_then_gaps_then_counts() -> None:
     shown = render_summary(varied_report())
     cause = "AZCM0042 Failed to create resource, 7 hosts: db[01-04], web[11-13]\n    Give the principal"
     places = [
+        shown.index(
+            "shared-vm-id 2 hosts have one VM id, 2 hosts: db[01-02]\n    Run `azcmagent disconnect` on"
+        ),
         shown.index("service-himds-stopped himds is not running (AZCM0042), 2 hosts: web[20-21]"),
         shown.index(cause),
         shown.index("warning: agent-expires-soon Agent expires soon, 3 hosts"),
@@ -33,6 +36,15 @@ def test_every_line_is_safe_and_within_the_width() -> None:
 def test_all_healthy_reads_well() -> None:
     shown = render_summary(make_report(make_result(f"a{n}", Word.HEALTHY) for n in range(3)))
     assert shown.startswith("All 3 hosts are healthy.\n\n3 hosts: 3 healthy, 0 failing")
+
+
+def test_healthy_hosts_that_share_what_they_must_not_do_not_read_well() -> None:
+    shown = render_summary(make_report([make_result(f"db0{n}", Word.HEALTHY) for n in (1, 2)], SHARED))
+    assert shown.startswith("shared-vm-id 2 hosts have one VM id, 2 hosts: db[01-02]\n    Run")
+    assert "healthy.\n" not in shown
+    asked = replace(SHARED, severity=Severity.INFO)
+    shown = render_summary(make_report([make_result(f"db0{n}", Word.HEALTHY) for n in (1, 2)], asked))
+    assert shown.startswith("All 2 hosts are healthy.\n\ninfo: shared-vm-id")
 
 
 def test_nothing_observed_never_reads_like_success() -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.model.words import Word
+from fleet.report.telling import told_causes
 from fleet.report.text import clean, render_host
 from tests.unit.report.sample import (
+    ACCEPTED,
     CREATE,
+    EXPIRING,
+    EXPLAINED,
     HOSTILE,
+    SHARED,
+    STOPPED,
     SURVIVED,
     make_hostile,
     make_report,
@@ -65,6 +72,42 @@ def test_render_host_shows_the_newest_in_detail_and_a_line_for_each_older_run() 
     assert "  Phases: connect 0.02 s, exec 3.10 s\n" in shown
     assert "info, survived earlier: AZCM0042" in shown
     assert shown.splitlines()[-1].startswith("  2026-03-04T05:06:07Z  HEALTHY")
+
+
+def test_symptoms_stand_under_their_cause_and_have_no_remedy_of_their_own() -> None:
+    result = make_result("web20", Word.FAILING, STOPPED, EXPLAINED, SURVIVED)
+    shown = render_host([(make_report([]).run, result)])
+    cause, symptom, other = (
+        "\ncritical: service-himds-stopped himds is not running\n",
+        "\n  Explains:\n    error: AZCM0042 Failed to create resource\n      Seen: 3 times",
+        "\ninfo, survived earlier: AZCM0042",
+    )
+    assert shown.index(cause) < shown.index(symptom) < shown.index(other)
+    assert shown.count("Give the principal") == 1
+
+
+def test_what_is_explained_by_a_symptom_stands_under_the_cause_of_both() -> None:
+    far = replace(EXPIRING, explained_by=("azcm0042",))
+    ((cause, symptoms),) = told_causes(make_result("web20", Word.FAILING, STOPPED, EXPLAINED, far))
+    assert (cause, symptoms) == (STOPPED, (EXPLAINED, far))
+
+
+def test_findings_that_explain_each_other_are_told_all_the_same() -> None:
+    ring = (replace(STOPPED, explained_by=("azcm0042",)), EXPLAINED)
+    told = told_causes(make_result("web20", Word.FAILING, *ring))
+    assert sorted(f.rule for cause, symptoms in told for f in (cause, *symptoms)) == [
+        CREATE.rule,
+        STOPPED.rule,
+    ]
+
+
+def test_render_host_says_who_lives_with_a_finding_and_what_it_shares() -> None:
+    shown = render_host([(make_report([]).run, make_result("db01", Word.HEALTHY, ACCEPTED))], [SHARED])
+    assert "warning, accepted: agent-expires-soon Agent expires soon\n" in shown
+    assert "  Accepted: CHG-7 until 2026-05-31: It moves in May.\n" in shown
+    assert "error: shared-vm-id 2 hosts have one VM id\n  Hosts: db[01-02]\n  Cause: These" in shown
+    other = render_host([(make_report([]).run, make_result("db03", Word.HEALTHY))], [SHARED])
+    assert "shared-vm-id" not in other
 
 
 def test_render_host_tells_what_was_not_read_beside_the_cause() -> None:

@@ -7,20 +7,34 @@ from datetime import UTC
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet.model.finding import Evidence, Finding
+from fleet.model.finding import Acceptance, Evidence, Finding, FleetFinding, Trait
 from fleet.model.host import Host
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.visit import Timing
 from fleet.model.words import Become, HostKeyPolicy, Observed, Phase, Reason, Word
-from fleet.storage.rows import result_from_rows, result_to_rows, run_from_row, run_to_row
+from fleet.storage.rows import (
+    fleet_from_row,
+    fleet_to_row,
+    result_from_rows,
+    result_to_rows,
+    run_from_row,
+    run_to_row,
+)
 
 INSTANTS = st.none() | st.datetimes(timezones=st.just(UTC))
 SECONDS = st.floats(0, 1e9)
 NAMES = st.text(min_size=1)
 EVIDENCE = st.lists(st.builds(Evidence), max_size=5).map(tuple)
 FINDINGS = st.builds(
-    Finding, count=st.integers(1), first_seen_at=INSTANTS, last_seen_at=INSTANTS, evidence=EVIDENCE
+    Finding,
+    count=st.integers(1),
+    first_seen_at=INSTANTS,
+    last_seen_at=INSTANTS,
+    evidence=EVIDENCE,
+    explained_by=st.lists(st.text()).map(tuple),
+    accepted=st.none() | st.builds(Acceptance),
+    parameters=st.lists(st.tuples(st.text(), st.text())).map(tuple),
 )
 HOSTS = st.builds(
     Host,
@@ -61,6 +75,7 @@ def results(draw: st.DrawFn) -> HostResult:
         duration_s=draw(st.none() | SECONDS),
         clock_offset_s=draw(st.none() | SECONDS),
         timings=draw(st.lists(st.builds(Timing, seconds=SECONDS), max_size=3).map(tuple)),
+        traits=draw(st.lists(st.builds(Trait), max_size=3).map(tuple)),
     )
 
 
@@ -74,3 +89,9 @@ def test_a_result_comes_back_from_its_rows(result: HostResult) -> None:
 @settings(max_examples=40, deadline=None)
 def test_a_run_comes_back_from_its_row(run: Run) -> None:
     assert run_from_row(run_to_row(run)) == run
+
+
+@given(st.builds(FleetFinding, hosts=st.lists(NAMES, min_size=2).map(tuple)))
+@settings(max_examples=40, deadline=None)
+def test_what_hosts_share_comes_back_from_its_row(finding: FleetFinding) -> None:
+    assert fleet_from_row(fleet_to_row(finding, "run", 3)) == finding

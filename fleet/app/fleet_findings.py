@@ -1,0 +1,73 @@
+"""What the hosts of one run share into fleet findings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from fleet.classify.evidence import harmless
+from fleet.classify.expressions import Expression, Facts
+from fleet.classify.wording import Wording
+from fleet.model.facts import FACTS, Kind
+from fleet.model.finding import FleetFinding, Trait
+from fleet.model.observation import Fact
+from fleet.model.pack import FleetMatch, Pack, Rule
+from fleet.model.report import HostResult
+
+
+class FleetRules:
+    """A pack's fleet rules, compiled once. Immutable and safe to share between threads."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._rules = tuple(
+            (rule, rule.match, Expression(rule.match.where) if rule.match.where else None)
+            for rule in pack.rules
+            if isinstance(rule.match, FleetMatch)
+        )
+
+    def traits(self, facts: Iterable[Fact]) -> tuple[Trait, ...]:
+        """What each rule compares of a host with these facts; nothing where the rule is not for that host."""
+        return tuple(self._traits(Facts(facts))) if self._rules else ()
+
+    def _traits(self, facts: Facts) -> Iterator[Trait]:
+        for rule, match, where in self._rules:
+            value = facts.text(match.fact)
+            if value and (where is None or where.evaluate(facts) is True):
+                is_word = FACTS[match.fact].kind is Kind.WORD
+                yield Trait(rule=rule.id, value=harmless(value.lower() if is_word else value))
+
+    def findings(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
+        """What hosts share, the worst first, then what most of them share.
+
+        It is told of the results as they are stored, so a run keeps nothing in mind for it.
+        """
+        hosts: defaultdict[Trait, list[str]] = defaultdict(list)
+        for result in results:
+            for trait in result.traits:
+                hosts[trait].append(result.host.name)
+        found = [
+            _finding(rule, trait.value, names)
+            for rule, match, _ in self._rules
+            for trait, names in hosts.items()
+            if trait.rule == rule.id and len(names) >= match.hosts
+        ]
+        return tuple(sorted(found, key=_badness))
+
+
+def _finding(rule: Rule, value: str, hosts: Iterable[str]) -> FleetFinding:
+    names = tuple(hosts)
+    words = Wording(rule).words(None, Facts(()), {"value": value, "count": str(len(names))})
+    return FleetFinding(
+        rule=rule.id,
+        rule_version=rule.version,
+        severity=rule.severity,
+        title=words.title,
+        cause=words.cause,
+        remediation=words.remediation,
+        value=value,
+        hosts=names,
+    )
+
+
+def _badness(finding: FleetFinding) -> tuple[int, int, str, str]:
+    return finding.severity.rank, -len(finding.hosts), finding.rule, finding.value
