@@ -23,7 +23,7 @@ _DEED = re.compile(
 
 
 def vague_remedies(rules: Iterable[Rule]) -> Iterator[str]:
-    """A sentence for each rule by which some host would be told a remedy that names no command, no setting and no
+    """A sentence for each rule by which some host is told a remedy that names no command, no setting and no
     role. A rule of severity info asks nothing of anybody."""
     for rule in rules:
         if rule.severity is Severity.INFO:

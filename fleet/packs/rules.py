@@ -42,8 +42,8 @@ LOG_KEYS = frozenset(
 FLEET_KEYS = frozenset({"fact", "hosts", "where"})
 LOGS = ("azcmagent", "himds", "arcproxy", "gc_agent", "gc_ext", "check")
 
-_WHOSE = frozenset({"os", "where"})
-_WORDS = frozenset({"cause", "remediation"})
+WHOSE = frozenset({"os", "where"})
+WORDS = frozenset({"cause", "remediation"})
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _CODE = re.compile(r"AZCM[0-9]{4}")
 _BOUND = re.compile(r"(>=|<)(\d{1,4})\.(\d{1,4})")
@@ -262,10 +262,10 @@ def one_of(document: Document, node: yaml.Node, known: Iterable[str]) -> str:
 
 def _variants(document: Document, node: yaml.Node | None) -> Iterator[Variant]:
     for entry in document.sequence(node):
-        fields = document.mapping(entry, frozenset(), _WHOSE | _WORDS)
+        fields = document.mapping(entry, frozenset(), WHOSE | WORDS)
         if fields is None:
             continue
-        for keys in (_WHOSE, _WORDS):
+        for keys in (WHOSE, WORDS):
             if not keys & fields.keys():
                 document.complain(entry, f"at least one of {', '.join(sorted(keys))} is needed", "instead")
         yield Variant(

@@ -32,6 +32,7 @@ def test_only_the_package_is_packed(wheel: zipfile.ZipFile) -> None:
     for data in (
         "fleet/collect/visit.sh",
         "fleet/packs/azcmagent/items.yaml",
+        "fleet/packs/rule.schema.json",
         "fleet/packs/azcmagent/rules/codes/azcm0042.yaml",
         "fleet/report/templates/report.html.j2",
         "fleet/py.typed",
