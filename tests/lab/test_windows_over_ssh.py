@@ -125,7 +125,7 @@ def test_a_wrong_password_counts_for_one_account_over_both(tmp_path: Path) -> No
     over_ssh = replace(OVER_SSH, password=WRONG)
     hosts = [on_windows(f"winrm-{number}", refusing) for number in range(2)]
     hosts += [on_windows(f"ssh-{number}", Windows(login=over_ssh)) for number in range(4)]
-    with running_lab(hosts, tmp_path / "lab") as lab:
+    with running_lab(hosts, tmp_path / "lab", is_canned=True) as lab:
         for number in range(4):
             (lab.folder / f"ssh-{number}.password").write_text("wrong-1")
         for number in range(2):
