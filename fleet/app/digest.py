@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fleet.app.fleet_findings import FleetRules
-from fleet.app.judge import judge
-from fleet.classify.engine import Classifier
+from fleet.app.ruling import Rulings
 from fleet.classify.evidence import harmless
 from fleet.collect.framing import Plain
 from fleet.collect.plan import Plan
@@ -22,8 +20,6 @@ from fleet.model.report import HostResult
 from fleet.model.visit import Failure, Visit
 from fleet.model.words import OS
 from fleet.parse.mask import Masker
-from fleet.parse.observe import observe_visit
-from fleet.parse.scan import Anchors
 from fleet.ports import Secrets
 
 MAX_MESSAGE_CHARS = 400
@@ -52,15 +48,12 @@ class Digest:
         secrets: Secrets,
         shared: frozenset[SecretRef],
     ) -> None:
-        self._pack = pack
         self._plans = plans
         self._mask_key = mask_key
         self._secrets = secrets
         self._shared = _resolved(secrets, shared)
         self._masker = Masker(mask_key, self._shared)
-        self._classifier = Classifier(pack)
-        self._fleet = FleetRules(pack)
-        self._anchors = Anchors(self._classifier.anchors)
+        self._rulings = Rulings(pack)
 
     def max_answer_bytes(self, host: Host) -> int:
         """The most plain text that is worth reading of that host's answer."""
@@ -78,12 +71,12 @@ class Digest:
         if log.isEnabledFor(logging.DEBUG):
             for line in _told(visit):
                 log.debug("%s: %s", host.name, line)
-        observation = observe_visit(visit, self._anchors, host.os)
-        findings = self._classifier.classify(observation).findings
+        ruling = self._rulings.of_visit(visit, host)
+        observation = ruling.observation
         result = HostResult(
             host=host,
-            verdict=judge(visit, observation, findings, self._pack, host),
-            findings=findings,
+            verdict=ruling.verdict,
+            findings=ruling.classification.findings,
             login=host.login,
             os_name=observation.os_name,
             agent=observation.agent,
@@ -92,13 +85,13 @@ class Digest:
             duration_s=round(visit.duration_s, 3),
             clock_offset_s=visit.clock_offset_s,
             timings=visit.timings,
-            traits=self._fleet.traits(observation.facts),
+            traits=ruling.traits,
         )
         return Judged(result=result, body=visit.body)
 
     def fleet_findings(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
         """What the hosts of a run share, from all its results."""
-        return self._fleet.findings(results)
+        return self._rulings.of_fleet(results)
 
     def _mask_for(self, host: Host) -> Callable[[bytes], bytes]:
         own = _resolved(self._secrets, _own_secrets(host))

@@ -14,6 +14,7 @@ from fleet.collect.become import as_text, become_root
 from fleet.collect.deadlines import Limits, PhaseClock
 from fleet.collect.framing import (
     Form,
+    Frames,
     Header,
     Plain,
     deflate,
@@ -278,6 +279,15 @@ def open_answer(
         complete=frames.complete and visit.failure is None,
         body=answer.nonce.encode() + b"\n" + stored,
     )
+
+
+def reopen(body: bytes, plan: Plan) -> Frames:
+    """What is in a stored body, as far as the plan's items know it. Total."""
+    nonce, _, stored = body.partition(b"\n")
+    # To mask may have made it longer than it came.
+    plain = open_gzip(stored, 2 * plan.max_answer_bytes).data
+    sections = split_sections(plain, nonce.decode("ascii", "replace"), most=len(plain) + 2)
+    return parse_frames(sections, {item.name: item for item in plan.items})
 
 
 class SystemClock:

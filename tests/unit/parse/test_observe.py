@@ -410,9 +410,8 @@ def test_version_and_settings() -> None:
     ("show", "known"),
     [
         (
-            b"Resource Name : Web01\nResource Group Name : RG\nSubscription ID : AB-1\n"
-            + b"VM ID : 6BA7-1\nAgent Status : Connected\n",
-            {"agent.vm_id": "6ba7-1", "agent.resource_id": "ab-1/rg/web01"},
+            b"Resource Name : Web01\nResource Group : RG\nSubscription ID : S\nVM ID : 6B-1\nAgent Status : Expired",
+            {"agent.vm_id": "6b-1", "agent.resource_id": "s/rg/web01"},
         ),
         (
             b'{"status": "Connected", "resourceName": "web01", "subscriptionId": "ab-1", "vmId": "0000-00"}',
