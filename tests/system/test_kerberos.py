@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fleet.collect.deadlines import Limits
 from fleet.collect.guard import PasswordGuard
 from fleet.errors import AuthError, CredentialError, HostError, UnreachableError
 from fleet.model.host import Host
@@ -140,7 +141,11 @@ async def answers(estate: Estate, count: int, **fields: Any) -> None:
     async with estate.serving() as port, WinrmTransport(connect_s=30, concurrency=count) as transport:
         guard = PasswordGuard()
         host = host_of(estate, port, **fields)
-        visits = (visit(transport, host, "echo", password=SECRET, guard=guard) for _ in range(count))
+        # So many logins at once, of one process, on a machine that has other work.
+        limits = Limits(connect_s=90, host_s=120)
+        visits = (
+            visit(transport, host, "echo", password=SECRET, guard=guard, limits=limits) for _ in range(count)
+        )
         for out, _ in await asyncio.gather(*visits):
             assert out == "echo\nword\n"
         assert estate.servers[port].counters.shells_opened == count

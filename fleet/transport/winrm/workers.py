@@ -14,7 +14,7 @@ from fleet.transport.winrm.frames import LENGTHS, Frame, Kind, opened_frame
 
 START_S = 60.0
 """Loading what a worker needs takes a second; many, on a machine at its limits. No host has a
-part in it, so it is the time of no phase."""
+part in it, so it is the time of no phase; a visit whose deadline comes first waits no longer."""
 BUSY_VISITS = 8
 EARNED_VISITS = 64
 """To start a process takes the CPU time of some 20 visits: there is another one when the ones before it have
