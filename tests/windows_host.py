@@ -31,7 +31,7 @@ SHOW: dict[str, object] = {
     "status": "Connected",
     "lastHeartbeat": "2026-03-01T11:58:00Z",
     "resourceName": "win01",
-    "agentVersion": "1.61.03319.2737",
+    "agentVersion": "1.67.03535.3012",
     "services": [
         {"displayName": "Agent Service", "serviceName": "himds", "status": "running"},
         {"displayName": "SMS Agent Host", "serviceName": "CcmExec", "status": "unknown"},
@@ -66,7 +66,7 @@ def event(number: int, seconds_ago: float, *properties: object) -> dict[str, obj
 BODIES: dict[str, object] = {
     "host.clock": f"{int(NOW.timestamp())}/+0100/W. Europe Standard Time",
     "host.os": SYSTEM,
-    "host.space": [{"drive": "C:", "free_bytes": 4096 * 1024, "size_bytes": 16384 * 1024}],
+    "host.space": [{"drive": "C:", "free_bytes": 4096 << 20, "size_bytes": 16384 << 20}],
     "agent.show": SHOW,
     "services": [service(name) for name in NAMES],
     "events.services": [],

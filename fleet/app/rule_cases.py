@@ -11,7 +11,7 @@ from fleet.model.case import Case, Message, Shape
 from fleet.model.finding import Finding
 from fleet.model.observation import Level, Observation
 from fleet.model.pack import FleetMatch, Pack, Rule
-from fleet.model.words import OS, State
+from fleet.model.words import OS, Severity, State
 from fleet.parse.observe import observe_texts
 from fleet.parse.scan import Anchors
 
@@ -72,8 +72,10 @@ class CaseRunner:
         return replace(seen, facts=(*(fact for fact in seen.facts if fact.name not in own), *case.facts))
 
     def _rivals(self, case: Case, active: Sequence[Finding]) -> Iterator[str]:
-        """One trouble is one finding: whatever else fires is explained by it, or is expected beside it."""
-        causes = [f.rule for f in active if not f.explained_by and not self._rules[f.rule].generic]
+        """One trouble is one finding: whatever else fires is explained by it, or is expected beside it, or is
+        no trouble."""
+        trouble = [finding for finding in active if finding.severity is not Severity.INFO]
+        causes = [f.rule for f in trouble if not f.explained_by and not self._rules[f.rule].generic]
         strangers = [rule for rule in causes if rule not in case.expect]
         if strangers and len(causes) > 1:
             yield f"none of {', '.join(causes)} explains the others, so all of them would be the cause"

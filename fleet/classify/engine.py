@@ -13,10 +13,11 @@ from fleet.classify.explaining import Found, Scope, explain
 from fleet.classify.expressions import Expression, Facts, Missing
 from fleet.classify.matching import Groups, LogRules, Matched, is_often_enough
 from fleet.classify.rank import rank
+from fleet.classify.support import support_facts
 from fleet.classify.survival import is_beating, state_of
 from fleet.classify.wording import Wording
 from fleet.model.finding import MAX_EVIDENCE, Evidence, Finding
-from fleet.model.observation import Level, Log, LogRecord, Observation
+from fleet.model.observation import Fact, Level, Log, LogRecord, Observation
 from fleet.model.pack import LogMatch, Pack, Rule, StateMatch
 from fleet.model.words import State
 from fleet.parse.observe import SERVICE_LOGS
@@ -58,6 +59,7 @@ class Classifier:
     """A pack's rules, compiled once for any number of observations. Safe to share between threads."""
 
     def __init__(self, pack: Pack) -> None:
+        self._releases = pack.releases
         self._logs = LogRules(pack.rules)
         self._states = tuple(
             (rule, Expression(rule.match.expression))
@@ -70,7 +72,7 @@ class Classifier:
 
     def classify(self, observation: Observation) -> Classification:
         """At most one finding for each rule and state."""
-        facts = Facts(observation.facts)
+        facts = Facts((*observation.facts, *self._derived(observation)))
         drafts = list(self._log_drafts(observation, facts))
         unevaluated = []
         for rule, expression in self._states:
@@ -87,6 +89,10 @@ class Classifier:
             replace(finding, explained_by=ids) for (_, finding), ids in zip(drafts, reasons, strict=True)
         ]
         return Classification(findings=rank(findings), unevaluated=tuple(unevaluated))
+
+    def _derived(self, observation: Observation) -> Iterator[Fact]:
+        version = next((fact.value for fact in observation.facts if fact.name == "agent.version"), "")
+        return support_facts(version, self._releases, observation.at)
 
     def _log_drafts(self, observation: Observation, facts: Facts) -> Iterator[tuple[Found, Finding]]:
         hits: defaultdict[tuple[str, State], list[_Hit]] = defaultdict(list)

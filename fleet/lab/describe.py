@@ -78,7 +78,7 @@ class Agent:
     has_json: bool = True
     garbage: str = ""
     delay_s: int = 0
-    version: str = "1.61.03319.859"
+    version: str = "1.67.03535.1012"
     status: str = "Connected"
     heartbeat_age_s: int | None = None
     resource_name: str = ""

@@ -136,6 +136,7 @@ class Unanswered:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """All that is known of one host. ``os_name`` as it calls itself ("Debian GNU/Linux 12 (bookworm)").
+    ``at``: when it was seen, by our clock; None: nobody knows.
 
     ``answered``: items whose question was answered, be it by another item. Of items neither there nor in
     ``unanswered``, having been read is enough.
@@ -143,9 +144,13 @@ class Observation:
 
     os: OS | None = None
     os_name: str = ""
+    at: datetime | None = None
     agent: AgentState = AgentState()
     services: tuple[Service, ...] = ()
     logs: tuple[Log, ...] = ()
     facts: tuple[Fact, ...] = ()
     answered: tuple[str, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
+
+    def __post_init__(self) -> None:
+        require_aware(self.at, "at")

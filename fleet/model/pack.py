@@ -182,9 +182,18 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Releases:
+    """The first day of the month in which each release of the agent came out, oldest first, as known on a
+    day."""
+
+    as_of: date
+    months: tuple[tuple[Release, date], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pack:
-    """Items in the order they are read, rules by id, and the SHA-256 over both (hex). The rules are as they
-    hold: ``overrides`` are in them already."""
+    """Items in the order they are read, rules by id, the agent's releases, and the SHA-256 over all (hex).
+    The rules are as they hold: ``overrides`` are in them already."""
 
     name: str
     items: tuple[Item, ...]
@@ -192,6 +201,7 @@ class Pack:
     digest: str
     overrides: tuple[Override, ...] = ()
     accepts: tuple[Accept, ...] = ()
+    releases: Releases | None = None
 
     def items_for(self, os: OS) -> tuple[Item, ...]:
         """What is read on hosts of that family, in the order it is read."""

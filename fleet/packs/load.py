@@ -12,10 +12,11 @@ from pathlib import Path
 
 from fleet.classify.explaining import circle
 from fleet.errors import Mistake, PackError
-from fleet.model.pack import Accept, Item, Override, Pack, Rule
+from fleet.model.pack import Accept, Item, Override, Pack, Releases, Rule
 from fleet.packs.items import load_items
 from fleet.packs.overrides import load_accepts
 from fleet.packs.own import ACCEPT, Written, apply_own, load_own
+from fleet.packs.releases import load_releases
 from fleet.packs.rules import load_rule
 
 SHIPPED = Path(__file__).parent / "azcmagent"
@@ -44,6 +45,8 @@ def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date 
         ids |= each.ids
     accepts, found = _accepts(own, ids - _disabled(overrides), today or datetime.now(UTC).date())
     mistakes += found
+    releases, found = load_releases(folder / "releases.yaml")
+    mistakes += found
     if not mistakes:
         mistakes += _contradictions(rules, ids)
     if mistakes:
@@ -53,9 +56,10 @@ def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date 
         name=folder.name,
         items=items,
         rules=held,
-        digest=_digest(items, held),
+        digest=_digest(items, held, releases),
         overrides=tuple(overrides),
         accepts=accepts,
+        releases=releases,
     )
 
 
@@ -114,7 +118,11 @@ def _contradictions(rules: Mapping[str, Written], ids: AbstractSet[str]) -> Iter
         yield rules[ring[0]].mistake(f"each would be the other's cause: {told}", "explains")
 
 
-def _digest(items: Sequence[Item], rules: Sequence[Rule]) -> str:
-    content = {"items": [asdict(item) for item in items], "rules": [asdict(rule) for rule in rules]}
-    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+def _digest(items: Sequence[Item], rules: Sequence[Rule], releases: Releases | None) -> str:
+    content = {
+        "items": [asdict(item) for item in items],
+        "rules": [asdict(rule) for rule in rules],
+        "releases": asdict(releases) if releases else None,
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

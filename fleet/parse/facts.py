@@ -10,6 +10,8 @@ from fleet.parse import agent as agents
 from fleet.parse import host as hosts
 from fleet.parse.services import service_state
 
+DAY_S = 86400
+
 
 def yes_no(value: bool) -> str:
     """The word a fact says it with."""
@@ -44,6 +46,7 @@ def heartbeat_facts(agent: AgentState, now: datetime | None) -> Iterator[Fact]:
     if agent.last_heartbeat_at is not None and now is not None:
         age = int((now - agent.last_heartbeat_at).total_seconds())
         yield Fact(name="agent.heartbeat_age_s", value=str(age), source="agent.show")
+        yield Fact(name="agent.offline_days", value=str(age // DAY_S), source="agent.show")
 
 
 def clock_facts(offset_s: float | None) -> Iterator[Fact]:
@@ -80,6 +83,7 @@ def certificate_facts(data: bytes, agent: AgentState, now: datetime | None) -> I
     if ends and now is not None:
         left = int((min(ends) - now).total_seconds())
         yield Fact(name="certificate.expires_in_s", value=str(left), source="agent.certificates")
+        yield Fact(name="certificate.expires_in_days", value=str(left // DAY_S), source="agent.certificates")
 
 
 def version_facts(data: bytes, source: str) -> Iterator[Fact]:

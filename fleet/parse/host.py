@@ -49,6 +49,22 @@ def parse_expiries(data: bytes) -> Iterator[datetime]:
             continue
 
 
+def parse_unit_proxies(data: bytes) -> dict[str, str]:
+    """Unit to the HTTPS proxy (HOST:PORT) in its ``Environment=`` (systemctl show), "" for none; not one
+    whose environment is in a file, too."""
+    found = {}
+    for block in decode(data[:65536]).split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        unit = values.get("Id", "")[:_MAX_NAME]
+        if unit and "Environment" in values and not values.get("EnvironmentFiles"):
+            proxy = re.search(
+                r"(?:^|[\s\"'])https_proxy=([^\s\"']{1,500})", values["Environment"], re.IGNORECASE
+            )
+            # It is no place for a password, but would show one.
+            found[unit] = re.sub(r"^\w+://", "", proxy[1]).rpartition("@")[2] if proxy else ""
+    return found
+
+
 def failed_extensions(data: bytes) -> Iterator[str]:
     """Names of extensions whose state.json, dumped as ``==> PATH <==`` and JSON, says that they failed."""
     pieces = re.split(r"^==> (.{1,400}) <==$", decode(data), flags=re.MULTILINE)

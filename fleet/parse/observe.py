@@ -72,6 +72,7 @@ def observe_visit(visit: Visit, anchors: Anchors, os: OS | None = None) -> Obser
     return Observation(
         os=around.os if known else os,
         os_name=around.os_name,
+        at=visit.started_at,
         agent=agent,
         services=services,
         logs=_logs(known, anchors),

@@ -93,6 +93,7 @@ def _linux(known: Captures) -> Surroundings:
         ),
         facts=(
             *_linux_facts(known),
+            *_proxy_facts(known),
             *_zone_facts(known),
             *_space_facts(hosts.parse_space(data_of(known, "host.space"))),
             *_extension_facts(known),
@@ -132,6 +133,17 @@ def _linux_facts(known: Captures) -> Iterator[Fact]:
         yield Fact(name="host.uptime_s", value=str(uptime), source="host.uptime")
 
 
+def _proxy_facts(known: Captures) -> Iterator[Fact]:
+    """The proxy of the agent's services by their units. One in a file that a unit names is not seen."""
+    proxies = hosts.parse_unit_proxies(good_data(known, "agent.proxy"))
+    found = {proxy for proxy in proxies.values() if proxy}
+    if len(set(proxies.values())) > 1:
+        told = ", ".join(f"{unit}: {proxy or 'none'}" for unit, proxy in sorted(proxies.items()))
+        yield Fact(name="proxy.services_differ", value=told[:_MAX_VALUE], source="agent.proxy")
+    elif found:
+        yield Fact(name="proxy.services", value=found.pop(), source="agent.proxy")
+
+
 def _zone_facts(known: Captures) -> Iterator[Fact]:
     clock = hosts.parse_clock(good_data(known, "host.clock"))
     if clock is not None:
@@ -142,6 +154,12 @@ def _space_facts(space: Mapping[str, tuple[int, int]]) -> Iterator[Fact]:
     for place, (free_kb, used_pct) in space.items():
         yield Fact(name=f"space.{place}.free_kb", value=str(free_kb), source="host.space")
         yield Fact(name=f"space.{place}.used_pct", value=str(used_pct), source="host.space")
+    # On Windows the agent writes to the system's drive alone; drives for data may be as full as they like.
+    own = {place: free_kb for place, (free_kb, _) in space.items() if place.startswith("/") or place == "C:"}
+    if own:
+        place = min(own, key=lambda each: own[each])
+        yield Fact(name="space.lowest_free_mb", value=str(own[place] // 1024), source="host.space")
+        yield Fact(name="space.lowest_place", value=place, source="host.space")
 
 
 def _extension_facts(known: Captures) -> Iterator[Fact]:

@@ -99,6 +99,10 @@ def test_every_host_gets_its_verdict(out: Path, host: HostDescription) -> None:
     assert host.expect.code is None or row["code"] == host.expect.code
 
 
+# What is said of a release of the agent depends on the day.
+ABOUT_RELEASE = {"agent-unsupported", "agent-support-ends-soon", "agent-vulnerable-2026-21224"}
+
+
 @pytest.mark.parametrize("host", load_demo(), ids=lambda host: host.name)
 def test_every_host_has_its_findings_and_no_other_that_is_active(out: Path, host: HostDescription) -> None:
     found = findings(out, host.name)
@@ -106,7 +110,7 @@ def test_every_host_has_its_findings_and_no_other_that_is_active(out: Path, host
     code_rule = host.expect.code and host.expect.code.lower()
     expected = {host.expect.rule, code_rule, *host.expect.also} - {None}
     assert {row["rule"] for row in found} >= expected
-    assert active <= expected
+    assert active - ABOUT_RELEASE <= expected
     assert code_rule is None or code_rule in active
 
 

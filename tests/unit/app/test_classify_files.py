@@ -54,7 +54,10 @@ def test_a_failure_before_a_success_is_history() -> None:
 def test_agent_state_is_recognized() -> None:
     result = judge_one(SHOW)
     assert result.verdict is Word.FAILING
-    assert [finding.rule for finding in result.findings] == ["agent-never-onboarded"]
+    assert [finding.rule for finding in result.findings] == [
+        "agent-never-onboarded",
+        "agent-vulnerable-2026-21224",
+    ]
 
 
 def test_a_folder_is_all_its_files_each_on_its_own(tmp_path: Path) -> None:

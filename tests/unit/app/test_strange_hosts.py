@@ -29,7 +29,7 @@ SHOW = json.dumps(
         "status": "Connected",
         "lastHeartbeat": "2026-03-01T07:58:00Z",
         "resourceName": "web01",
-        "agentVersion": "1.61.03319.859",
+        "agentVersion": "1.67.03535.1012",
     }
 ).encode()
 UNITS = b"\n".join(
@@ -38,7 +38,7 @@ UNITS = b"\n".join(
 )
 WELL: dict[str, Answer] = {
     "host.clock": (0, b"%d/+0000/UTC\n" % NOW.timestamp(), b""),
-    "agent.version": (0, b"azcmagent version 1.61.03319.859\n", b""),
+    "agent.version": (0, b"azcmagent version 1.67.03535.1012\n", b""),
     "agent.show": (0, SHOW, b""),
     "services": (0, UNITS, b""),
     "log.azcmagent": (0, b"", b""),

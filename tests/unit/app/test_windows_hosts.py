@@ -32,7 +32,7 @@ NOT_FOUND: Failed = (127, b"azcmagent: not found")
 DENIED: Failed = (126, b"access denied")
 
 ONBOARDED = (
-    'time="2026-02-01T08:00:00Z" level=debug msg="Agent Version: 1.61.03319.2737"\r\n'
+    'time="2026-02-01T08:00:00Z" level=debug msg="Agent Version: 1.67.03535.3012"\r\n'
     'time="2026-02-01T08:00:00Z" level=debug msg="Agent Command: connect"\r\n'
     'time="2026-02-01T08:00:05Z" level=info msg="Successfully Onboarded Resource to Azure"\r\n'
 )
@@ -43,7 +43,7 @@ NO_SUCH_HOST = (
     'login.windows.net: no such host."\r\n'
 )
 WELL: Mapping[str, object] = BODIES | {
-    "agent.version": "azcmagent version  1.61.03319.2737\n",
+    "agent.version": "azcmagent version  1.67.03535.3012\n",
     "agent.certificates": "notAfter=May  1 12:00:00 2026 GMT\n",
     "log.azcmagent": ONBOARDED,
     "log.himds": 'time="2026-03-01T11:58:00Z" level=info msg="Heartbeat sent"\r\n',
@@ -98,8 +98,13 @@ def answered(frames: bytes) -> tuple[Answer, Visit]:
     return answer, Visit(started_at=NOW, duration_s=1.0, clock_offset_s=0.5)
 
 
+# What is said of a release of the agent, whatever host it is on.
+ABOUT_RELEASE = ("agent-unsupported", "agent-support-ends-soon", "agent-vulnerable-2026-21224")
+
+
 def active(result: HostResult) -> dict[str, Finding]:
-    return {finding.rule: finding for finding in result.findings if finding.state is State.ACTIVE}
+    found = {finding.rule: finding for finding in result.findings if finding.state is State.ACTIVE}
+    return {rule: finding for rule, finding in found.items() if rule not in ABOUT_RELEASE}
 
 
 def cause_of(result: HostResult) -> str:
@@ -389,7 +394,7 @@ def wide(text: str) -> bytes:
 
 
 FAILED_RUN = (
-    'time="2026-03-01T11:00:00Z" level=debug msg="Agent Version: 1.61.03319.2737"\r\n'
+    'time="2026-03-01T11:00:00Z" level=debug msg="Agent Version: 1.67.03535.3012"\r\n'
     'time="2026-03-01T11:00:00Z" level=debug msg="Agent Command: connect" 名前="Jürgen ਊ構成ਊ"\r\n'
     'time="2026-03-01T11:00:01Z" level=error msg="Application with identifier \'a\' was not found in the '
     "directory 'b'\" --service-principal-secret=Q8gKvJ2mZx0pL\r\n"
