@@ -26,6 +26,11 @@ _SUCCESS = re.compile(
     r"successfully onboarded resource to azure|connected machine to azure|successfully disconnected",
     re.IGNORECASE,
 )
+_INSTALLED = re.compile(
+    r"latest version of azcmagent is installed|azcmagent version \S{1,40} is installed\."
+    r"|installation of azcmagent completed successfully",
+    re.IGNORECASE,
+)
 _PROMPT = (
     r"(?:PS [^\n>]{0,200}>|[A-Za-z]:\\[^\n>]{0,200}>|\[[^\]\n]{0,100}\][$#]"
     r"|[\w.-]{1,64}@[^\s$#]{1,100}(?: [^\s$#]{1,100})?\s?[$#]|[^\s$#>]{0,80}[$#>])"
@@ -56,13 +61,19 @@ class _Segmenter:
     """Tells each record its run, in the order of the lines."""
 
     runs: list[_Run] = field(default_factory=list)
+    _is_over: bool = False
 
     def place(self, number: int, line: Line, code: str | None) -> int:
         """The index of the run this line belongs to, a new one when it is a border."""
+        count = len(self.runs)
         self._cross_border(number, line)
-        if not self.runs:
+        if len(self.runs) == count and (self._is_over or not count):
             self.runs.append(_Run("", number))
         run = self.runs[-1]
+        # An installer that ended well: what went wrong before is over, what follows is of another program.
+        self._is_over = not run.command and _INSTALLED.search(line.message) is not None
+        if self._is_over:
+            run.outcome = Outcome.SUCCESS
         run.last_at = line.at or run.last_at
         outcome = _outcome(line, code)
         if outcome is not None:

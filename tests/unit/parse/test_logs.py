@@ -93,6 +93,18 @@ def test_prompts_begin_a_run(prompt: bytes) -> None:
     assert _runs(prompt + b"\nFATAL   it broke\n") == [("connect", "failure", True)]
 
 
+def test_an_installer_that_ends_well_ends_a_run() -> None:
+    text = b"MARK\n%s\nMARK\nFATAL   it broke\n"
+    for line in (
+        b"Latest version of azcmagent is installed.",
+        b"azcmagent version 1.58 is installed.",
+        b'    "message":  "Installation of azcmagent completed successfully"',
+    ):
+        assert _runs(text % line) == [("", "success", False), ("", "failure", True)]
+    # It says nothing of a command that ran before it.
+    assert _runs(b"$ azcmagent show\nLatest version of azcmagent is installed.\n")[0][1] == "unknown"
+
+
 def test_lines_before_any_border_and_logs_without_runs() -> None:
     assert _runs(b"MARK\n$ azcmagent disconnect\n")[0] == ("", "unknown", False)
     assert _runs(b"nothing of note\n") == [("", "unknown", True)]
