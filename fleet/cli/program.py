@@ -17,6 +17,7 @@ VERBS = {
     "report": ("reports", "Write the reports of a stored run."),
     "runs": ("reports", "List the newest runs."),
     "show": ("reports", "Show what is known of one host."),
+    "why": ("why", "Say which rules speak of one host, and which could not."),
     "classify": ("classify", "Judge logs that are at hand, without any host."),
     "rules": ("rules", "Read, check, test and export the rules."),
     "privileges": ("privileges", "Print what a host must allow."),

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from fleet.model.finding import Finding, FleetFinding
+from fleet.model.finding import Evidence, Finding, FleetFinding
 from fleet.model.observation import AgentState, Service
 from fleet.model.report import HostResult, Run, Verdict
 from fleet.model.words import Observed, State, Word
@@ -92,7 +92,7 @@ def render_host(run_results: Sequence[tuple[Run, HostResult]], fleet: Sequence[F
         if result.host.name in shared.hosts:
             lines += ["", *_shared(shared)]
     for cause, symptoms in told_causes(result):
-        lines += ["", *_finding(cause), *_symptoms(symptoms)]
+        lines += ["", *_finding(cause), *_symptoms(cause, symptoms)]
     if len(run_results) > 1:
         lines += ["", "Earlier runs"]
         lines += [f"  {_past(*past)}" for past in run_results[1:]]
@@ -168,13 +168,13 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield from seen_lines(finding, "  ")
 
 
-def _symptoms(symptoms: Sequence[Finding]) -> Iterator[str]:
+def _symptoms(cause: Finding, symptoms: Sequence[Finding]) -> Iterator[str]:
     """Their own causes and remedies are not told: what to do is told of what explains them."""
     if symptoms:
         yield "  Explains:"
     for symptom in symptoms:
         yield from wrap(heading(symptom), WIDTH, "    ", "      ")
-        yield from seen_lines(symptom, "      ")
+        yield from seen_lines(symptom, "      ", besides=cause.evidence)
 
 
 def heading(finding: Finding) -> str:
@@ -184,12 +184,12 @@ def heading(finding: Finding) -> str:
     return f"{finding.severity}{past}{accepted}: {finding.label} {finding.title}"
 
 
-def seen_lines(finding: Finding, indent: str) -> Iterator[str]:
-    """Who accepted it, how often it was seen, and its evidence."""
+def seen_lines(finding: Finding, indent: str, besides: Sequence[Evidence] = ()) -> Iterator[str]:
+    """Who accepted it, how often it was seen, and its evidence but for what stands there already."""
     if finding.accepted:
         yield from wrap(f"Accepted: {accepted_words(finding.accepted)}", WIDTH, indent, f"{indent}          ")
     yield f"{indent}Seen: {seen_words(finding)}"
-    for evidence in finding.evidence:
+    for evidence in (line for line in finding.evidence if line not in besides):
         yield f"{indent}  {clean(place(evidence))}: {clean(evidence.text)}"
 
 

@@ -52,7 +52,7 @@ def test_runs_are_a_table_with_their_verdicts(fleet: Fleet, db: str) -> None:
     assert "\x1b" not in done.out
 
 
-@pytest.mark.parametrize("words", [["runs"], ["show", "web01"], ["report"]])
+@pytest.mark.parametrize("words", [["runs"], ["show", "web01"], ["why", "web01"], ["report"]])
 def test_reading_where_nothing_is_makes_nothing(fleet: Fleet, tmp_path: Path, words: list[str]) -> None:
     out = ["-o", str(tmp_path / "out")] if words == ["report"] else []
     done = fleet(*words, *out, "--db", f"sqlite:///{tmp_path}/data/fleet.db")
@@ -85,6 +85,34 @@ def test_show_is_one_host(fleet: Fleet, db: str) -> None:
     missing = fleet("show", "web", "--db", db)
     assert missing.code == 2
     assert "no run knows a host named web" in missing.err
+
+
+def test_why_judges_what_is_stored_and_says_where_nothing_is(fleet: Fleet, db: str) -> None:
+    nothing = fleet("why", "web02", "--db", db)
+    assert nothing.code == 0
+    assert nothing.out.startswith("web02  NOT OBSERVED: skipped\n  run 20260329T010203-aaaaaaaa: not visited")
+    assert "no rule can say anything" in nothing.out
+    for words, said in (
+        (["web"], "no run knows a host named web"),
+        (["web02", "--run", "20260330"], "no run 20260330 knows a host named web02"),
+        (["web01", "--run", "2026"], "several runs begin with 2026"),
+    ):
+        missing = fleet("why", *words, "--db", db)
+        assert (missing.code, missing.out) == (2, "")
+        assert said in missing.err
+
+
+def test_why_tells_of_a_real_visit_what_fired_and_what_nobody_read(
+    fleet: Fleet, here: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    assert fleet("collect", here, "--db", url).code in (1, 3)
+    done = fleet("why", "here", "--db", url, "--run", "latest")
+    assert done.code == 0
+    assert "\nFired\n  error: agent-not-installed" in done.out
+    assert "\nNot evaluated\n" in done.out
+    assert "nobody read agent.status (connected" in done.out
+    assert "\n  then" not in done.out
 
 
 def test_classify_says_when_and_where_only_as_far_as_it_is_known(fleet: Fleet, tmp_path: Path) -> None:
