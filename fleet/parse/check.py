@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from fleet.model.observation import Fact
 from fleet.parse.documents import read_objects
+from fleet.parse.scan import Marks
 from fleet.parse.text import decode
 
 NONE = "none"
 """Stands in a fact for an empty list of endpoints."""
 
 _ANSWER = re.compile(rb"\|[ \t]{0,40}reachable[ \t]{0,40}\||\"reachable\"", re.IGNORECASE)
+_NAMED = Marks((b"reachable",))
 _BEFORE = 4096
 _MAX_ANSWER = 262_144
 _MAX_LINE = 1000
@@ -73,7 +75,8 @@ def check_facts(data: bytes, source: str) -> Iterator[Fact]:
 
 def parse_check(data: bytes) -> Iterator[Tried]:
     """The endpoints of the table or the JSON, in order; log lines around them are passed over."""
-    answer = _ANSWER.search(data)
+    answers = (_ANSWER.search(data, low, high) for _, low, high in _NAMED.places(data))
+    answer = next(filter(None, answers), None)
     if answer is None:
         return
     start = max(0, answer.start() - _BEFORE)

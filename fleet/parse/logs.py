@@ -179,10 +179,10 @@ def _marked_lines(data: bytes, anchors: Anchors) -> Iterator[tuple[int, int, byt
 
 
 def _read(data: bytes, start: int, low: int, high: int) -> bytes:
-    """The line; of one that is too long its head, for time and level, and the part."""
+    """The line or its first part; before any other part the line's head, for time and level."""
     if low == start:
         return data[start:high]
-    return data[start : start + HEAD] + (b" ... " if low > start + HEAD else b"") + data[low:high]
+    return data[start : start + HEAD] + b" ... " + data[low:high]
 
 
 def _succession(runs: list[_Run]) -> tuple[CommandRun, ...]:

@@ -56,25 +56,25 @@ def compile_bytes(pattern: bytes) -> re2._Regexp:
     return re2.compile(pattern, options)
 
 
-class Anchors:
-    """The literals of the rules and the borders the parser itself needs, as one scan without regard to case.
+class Marks:
+    """Literals, sought in raw bytes without regard to case (of ASCII), ``cased`` ones with. At least one.
 
-    Immutable and safe to share; build it once per pack. Empty literals are ignored.
+    Immutable and safe to share. Empty literals are ignored.
     """
 
     __slots__ = ("_literals", "_reach")
 
-    def __init__(self, literals: Iterable[str]) -> None:
-        wanted = {*_BORDERS, *map(_encoded, literals)} - {b""}
-        self._literals = _compiled(tuple(sorted(wanted)), _CASED)
-        self._reach = max(map(len, wanted)) - 1
+    def __init__(self, literals: Iterable[bytes], cased: tuple[bytes, ...] = ()) -> None:
+        wanted = tuple(sorted({literal[:_MAX_LITERAL] for literal in literals if literal}))
+        self._literals = _compiled(wanted, cased)
+        self._reach = max(map(len, (*wanted, *cased))) - 1
 
     def places(self, data: bytes) -> Iterator[tuple[int, int, int]]:
         """Of each line with a mark: where it begins, and from where to where it is worth reading.
 
-        That is all of the line, but of one with more than ``LONG_LINE`` bytes a part around the mark, beside
-        the first ``HEAD`` bytes, and another part for the next mark that is not well within the last. A
-        carriage return ends a line too. Linear in the data, however crowded.
+        That is all of the line, but of one with more than ``LONG_LINE`` bytes a part around the mark, and
+        another part for the next mark that is not well within the last. A carriage return ends a line too.
+        Linear in the data, however crowded.
         """
         walk = _Walk(data)
         view = memoryview(data)
@@ -89,6 +89,15 @@ class Anchors:
             start = max(start + 1, (stop if is_through else walk.done) - self._reach)
             if is_through and stop >= len(data):
                 return
+
+
+class Anchors(Marks):
+    """The literals of the rules and the borders that the parser of logs itself needs; one of them a pack."""
+
+    __slots__ = ()
+
+    def __init__(self, literals: Iterable[str]) -> None:
+        super().__init__((*_BORDERS, *map(_encoded, literals)), _CASED)
 
 
 class AnchorIndex:
@@ -151,7 +160,9 @@ def part_around(start: int, place: int, end: int) -> tuple[int, int]:
     """From where to where a line is worth reading because of what is at ``place``."""
     if end - start <= LONG_LINE:
         return start, end
-    low = max(start + HEAD, place - HEAD)
+    if place - start <= LONG_LINE - _BEHIND:
+        return start, start + LONG_LINE
+    low = place - HEAD
     return low, min(end, low + LONG_LINE - HEAD)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from fleet.model.observation import Service
 from fleet.parse.documents import json_objects
+from fleet.parse.scan import Marks
 from fleet.parse.text import clean, decode, to_number, to_utf8
 
 ROLES = {
@@ -22,9 +23,9 @@ ROLES = {
 }
 _SHOWN = re.compile(r"^ +[^:()]{1,60}\(([A-Za-z]{2,40})\) *: *(\w+)$")
 _LISTED = re.compile(
-    rb"^ {0,8}([A-Z][A-Za-z]{3,20}) +(himds|gcarcservice|extensionservice|arcproxy) +\S",
-    re.IGNORECASE | re.MULTILINE,
+    rb" {0,8}([A-Z][A-Za-z]{3,20}) +(himds|gcarcservice|extensionservice|arcproxy) +\S", re.IGNORECASE
 )
+_NAMED = Marks((b" himds ", b" gcarcservice ", b" extensionservice ", b" arcproxy "))
 _ACTIVE_WORDS = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "unknown")
 _STATES = {
     "active": "running",
@@ -42,6 +43,7 @@ _STATES = {
     "failed": "failed",
 }
 _MAX_WORD = 100
+_MAX_ROW = 1000
 
 
 def parse_systemctl(data: bytes) -> tuple[Service, ...]:
@@ -86,8 +88,9 @@ def parse_is_active(unit: str, data: bytes) -> Service | None:
 
 def parse_get_service(data: bytes) -> tuple[Service, ...]:
     """The agent's services in a table of PowerShell's ``Get-Service``."""
-    found = _LISTED.findall(data)
-    return tuple(_shown(decode(unit), decode(status)) for status, unit in found)
+    starts = {start for start, _, _ in _NAMED.places(data)}
+    found = (_LISTED.match(data, start, start + _MAX_ROW) for start in sorted(starts))
+    return tuple(_shown(decode(row[2]), decode(row[1])) for row in found if row)
 
 
 def _service(block: str) -> Service | None:

