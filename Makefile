@@ -40,7 +40,7 @@ soak: .venv/ready
 	touch $@
 
 # One run of the demo into reports/sample, the README's output and the README's picture.
-SAMPLE := hosts.csv findings.csv report.html report.json
+SAMPLE := hosts.csv findings.csv fleet_findings.csv report.html report.json
 sample: .venv/ready
 	$(BIN)/fleet demo --out /tmp/fleet-demo
 	cp $(addprefix /tmp/fleet-demo/,$(SAMPLE)) reports/sample/
