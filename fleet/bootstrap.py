@@ -43,7 +43,8 @@ FORMATS = ("csv", "html", "json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectSettings:
-    """What ``fleet collect`` was told. Seconds are seconds; ``max_time_s`` None: no limit."""
+    """What ``fleet collect`` was told. Seconds are seconds; ``max_time_s`` None: no limit. ``warnings``: told
+    beside those that the run's hosts call for."""
 
     inventory: Path
     concurrency: int = 100
@@ -51,6 +52,7 @@ class CollectSettings:
     limits: Limits = Limits()
     max_time_s: float | None = None
     check: CheckMode = CheckMode.AUTO
+    warnings: tuple[str, ...] = ()
 
 
 def database_url(given: str | None) -> str:
@@ -248,7 +250,7 @@ def _new_run(settings: CollectSettings, hosts: tuple[Host, ...], pack: Pack, pla
         fleet_version=__version__,
         pack_digest=pack.digest,
         script_sha256=" ".join(plan.sha256 for plan in plans.values()),
-        warnings=inventory_warnings(hosts),
+        warnings=(*inventory_warnings(hosts), *settings.warnings),
     )
 
 

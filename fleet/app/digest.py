@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 from fleet.app.ruling import Rulings
 from fleet.classify.evidence import harmless
@@ -92,6 +93,10 @@ class Digest:
     def fleet_findings(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
         """What the hosts of a run share, from all its results."""
         return self._rulings.of_fleet(results)
+
+    def warnings(self, results: Iterable[HostResult], on: date) -> tuple[str, ...]:
+        """What is to be told at the end of a run, from all its results."""
+        return self._rulings.warnings(results, on)
 
     def _mask_for(self, host: Host) -> Callable[[bytes], bytes]:
         own = _resolved(self._secrets, _own_secrets(host))

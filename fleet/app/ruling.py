@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
+from fleet.app.accepting import Accepting
 from fleet.app.fleet_findings import FleetRules
 from fleet.app.judge import judge
 from fleet.classify.engine import Classification, Classifier
@@ -39,11 +41,14 @@ class Rulings:
         self._classifier = Classifier(pack)
         self._anchors = Anchors(self._classifier.anchors)
         self._fleet = FleetRules(pack)
+        self._accepting = Accepting(pack.accepts)
 
     def of_visit(self, visit: Visit, host: Host) -> Ruling:
-        """What they say of the host by that visit, which is masked."""
+        """What they say of the host by that visit, which is masked; what was accepted on its day says so."""
         observation = observe_visit(visit, self._anchors, host.os)
         found = self._classifier.classify(observation)
+        marked = self._accepting.mark(host, found.findings, visit.started_at.date())
+        found = replace(found, findings=marked)
         return Ruling(
             observation=observation,
             classification=found,
@@ -83,3 +88,7 @@ class Rulings:
     def of_fleet(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
         """What the hosts of a run share, from all its results."""
         return self._fleet.findings(results)
+
+    def warnings(self, results: Iterable[HostResult], on: date) -> tuple[str, ...]:
+        """What is to be told at the end of a run of what operators accepted, from all its results."""
+        return tuple(self._accepting.unmatched(results, on))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fleet.app.accepting import Accepting
 from fleet.bootstrap import CollectSettings, missing_references
 from fleet.cli.log import logged
 from fleet.cli.options import DB, RULES, Folder, Seconds
@@ -16,6 +17,7 @@ from fleet.cli.run import collect_hosts
 from fleet.collect.deadlines import Limits
 from fleet.collect.plan import Plan, plan_visit
 from fleet.collect.powershell import BOOTSTRAP, around
+from fleet.collect.visit import SystemClock
 from fleet.errors import InventoryError, Mistake
 from fleet.inventory.load import read_inventory
 from fleet.inventory.select import select
@@ -109,7 +111,8 @@ def _collect(
     read = read_inventory(inventory)
     hosts = read.hosts if limit is None else select(read.hosts, limit)
     pack = load_pack(own=own)
-    settings = _settings(inventory=inventory, **told)
+    idle = Accepting(pack.accepts).idle(read.hosts, SystemClock().now().date())
+    settings = _settings(inventory=inventory, warnings=tuple(idle), **told)
     if show_commands:
         click.echo(_commands(pack, settings.check, hosts))
         return ExitCode.OK
@@ -141,6 +144,7 @@ def _settings(
     host_timeout: float,
     max_time: float | None,
     check: str,
+    warnings: tuple[str, ...],
 ) -> CollectSettings:
     return CollectSettings(
         inventory=inventory,
@@ -149,6 +153,7 @@ def _settings(
         limits=Limits(connect_s=connect_timeout, host_s=host_timeout),
         max_time_s=max_time,
         check=CheckMode(check),
+        warnings=warnings,
     )
 
 

@@ -68,7 +68,7 @@ def collect_hosts(
 
 def _fitting(settings: CollectSettings, hosts: tuple[Host, ...]) -> CollectSettings:
     fits, message = fitting_concurrency(settings.concurrency)
-    for warning in (*inventory_warnings(hosts), *([message] if message else [])):
+    for warning in (*inventory_warnings(hosts), *settings.warnings, *([message] if message else [])):
         tell(f"warning: {warning}")
     return replace(settings, concurrency=fits)
 
@@ -120,7 +120,9 @@ async def _finished(collection: Collection, interrupts: Interrupts, out: Path | 
     found = await loop.run_in_executor(collection.store_pool, collection.store.load, collection.run.id)
     assert found is not None
     shared = collection.digest.fleet_findings(found.results)
-    found = replace(found, run=replace(found.run, ended_at=SystemClock().now()), fleet=shared)
+    now = SystemClock().now()
+    warnings = (*found.run.warnings, *collection.digest.warnings(found.results, now.date()))
+    found = replace(found, run=replace(found.run, ended_at=now, warnings=warnings), fleet=shared)
     try:
         await asyncio.to_thread(_write, _coded(found, _code(interrupts, shared)), out)
     except ReportError:

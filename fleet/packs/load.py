@@ -12,10 +12,10 @@ from pathlib import Path
 
 from fleet.classify.explaining import circle
 from fleet.errors import Mistake, PackError
-from fleet.model.pack import Accept, Item, Override, Pack, Releases, Rule
+from fleet.model.pack import Accept, FleetMatch, Item, Override, Pack, Releases, Rule
 from fleet.packs.items import load_items
 from fleet.packs.overrides import load_accepts
-from fleet.packs.own import ACCEPT, Written, apply_own, load_own
+from fleet.packs.own import ACCEPT, OVERRIDES, Written, apply_own, load_own
 from fleet.packs.releases import load_releases
 from fleet.packs.rules import load_rule
 
@@ -48,7 +48,7 @@ def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date 
     releases, found = load_releases(folder / "releases.yaml")
     mistakes += found
     if not mistakes:
-        mistakes += _contradictions(rules, ids)
+        mistakes += [*_contradictions(rules, ids), *_shared(rules, accepts)]
     if mistakes:
         raise PackError(tuple(mistakes))
     held = tuple(written.rule for _, written in sorted(rules.items()))
@@ -116,6 +116,15 @@ def _contradictions(rules: Mapping[str, Written], ids: AbstractSet[str]) -> Iter
     if ring:
         told = " explains ".join((*ring, ring[0]))
         yield rules[ring[0]].mistake(f"each would be the other's cause: {told}", "explains")
+
+
+def _shared(rules: Mapping[str, Written], accepts: Sequence[Accept]) -> Iterator[Mistake]:
+    for accept in accepts:
+        if isinstance(rules[accept.rule].rule.match, FleetMatch):
+            text = (
+                f"{accept.rule} is found on no single host: {OVERRIDES} may disable it or make it less severe"
+            )
+            yield Mistake(path=accept.place, line=0, text=text, key="rule")
 
 
 def _digest(items: Sequence[Item], rules: Sequence[Rule], releases: Releases | None) -> str:

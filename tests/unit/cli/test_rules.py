@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +53,7 @@ def own(tmp_path: Path) -> Path:
         ("AZCM0024", "azcm-unknown takes what has no rule; did you mean AZCM"),
         ("clok-skew", "did you mean clock-skew"),
         ("endpoint-dns", "did you mean login-endpoint-dns?"),
-        ("zzzzzz", "rules are named like agent-disconnected and "),
+        ("zzzzzz", "rules are named like "),
     ],
 )
 def test_show_names_the_nearest_rules_only(fleet: Fleet, word: str, words: str) -> None:
@@ -218,3 +220,24 @@ def test_export_is_stable_and_whole(fleet: Fleet, own: Path) -> None:
     assert (ticket["platforms"], ticket["explained_by"]) == (["linux", "windows"], [])
     page = fleet("rules", "export", "--rules", own, "--format", "markdown").out
     assert "## own\n\n### ticket\n\n**The proxy of {host.domain} wants a ticket** (warning)\n" in page
+
+
+def test_what_is_accepted_is_in_the_data_and_in_no_exit_code(fleet: Fleet, own: Path, here: Path) -> None:
+    collect = ["collect", here, "--db", f"sqlite:///{here.parent}/f.db", "--format", "json"]
+    absent = "agent-not-installed"
+    assert fleet(*collect).code == 1
+    until = datetime.now(UTC).date() + timedelta(days=30)
+    entry = f"- {{rule: {absent}, ticket: CHG-7, reason: None is wanted., until: {until}, hosts: [%s]}}\n"
+    (own / "accept.yaml").write_text(entry % "here" + entry % "nobody")
+    done = fleet(*collect, "--rules", own)
+    found = _found(done.out)[absent]
+    assert found["accepted"] == {"ticket": "CHG-7", "reason": "None is wanted.", "until": str(until)}
+    assert done.code == 0
+    (warning,) = json.loads(done.out)["run"]["warnings"]
+    assert "accept.yaml:2), is about no host" in warning
+    assert warning in done.err
+
+
+def _found(report: str) -> dict[str, Any]:
+    (host,) = json.loads(report)["hosts"]
+    return {finding["rule"]: finding for finding in host["findings"]}

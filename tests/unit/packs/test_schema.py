@@ -35,7 +35,7 @@ RULE: Mapping[str, Any] = {
     "source": "Article",
     "link": "https://example.com/",
 }
-STRANGE = (
+STRANGE: tuple[dict[str, Any], ...] = (
     {"id": "Blocked"},
     {"version": 0},
     {"version": "one"},
