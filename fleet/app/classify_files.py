@@ -82,6 +82,8 @@ def _finding_fields(finding: Finding) -> dict[str, object]:
         "first_seen_at": _instant(finding.first_seen_at),
         "last_seen_at": _instant(finding.last_seen_at),
         "evidence": [{"line": evidence.line, "text": evidence.text} for evidence in finding.evidence],
+        "explained_by": list(finding.explained_by),
+        "parameters": dict(finding.parameters),
     }
 
 

@@ -76,12 +76,14 @@ def _source(result: SourceResult) -> str:
 
 def _finding(finding: Finding) -> list[str]:
     past = " (historical)" if finding.state is State.HISTORICAL else ""
-    lines = [
-        f"  {finding.severity}: {finding.label} {finding.title}{past}",
-        f"    cause: {finding.cause}",
-        f"    remedy: {finding.remediation}",
-        f"    seen: {seen_words(finding)}",
-    ]
+    # What to do about a symptom is told of what explains it.
+    why = (
+        [f"    explained by: {', '.join(finding.explained_by)}"]
+        if finding.explained_by
+        else [f"    cause: {finding.cause}", f"    remedy: {finding.remediation}"]
+    )
+    lines = [f"  {finding.severity}: {finding.label} {finding.title}{past}", *why]
+    lines.append(f"    seen: {seen_words(finding)}")
     return lines + [f"    {_line(evidence)}" for evidence in finding.evidence]
 
 

@@ -109,6 +109,8 @@ def test_the_json_document() -> None:
         "first_seen_at",
         "last_seen_at",
         "evidence",
+        "explained_by",
+        "parameters",
     ]
     assert finding["code"] is None
     assert finding["first_seen_at"] == finding["last_seen_at"] == "2026-03-01T08:00:01Z"

@@ -130,6 +130,21 @@ def test_classify_says_when_and_where_only_as_far_as_it_is_known(fleet: Fleet, t
     assert "seen: once, at 2026-03-01T08:00:01Z" in logged.out
 
 
+def test_classify_tells_of_a_symptom_what_explains_it_and_no_remedy(fleet: Fleet, tmp_path: Path) -> None:
+    log = tmp_path / "azcmagent.log"
+    log.write_text(
+        'time="2026-03-01T08:00:00Z" level=debug msg="Agent Command: connect"\n'
+        'time="2026-03-01T08:00:01Z" level=error msg="AADSTS700016: gone"\n'
+        'time="2026-03-01T08:00:02Z" level=fatal msg="Exit Code: AZCM0041: Failed to Get Access Token"\n'
+    )
+    cause, symptom = fleet("classify", log).out.split("  error: ")[1:]
+    assert cause.startswith("application-not-found ")
+    assert "    remedy: " in cause
+    assert symptom.startswith("AZCM0041 ")
+    assert symptom.split("\n")[1] == "    explained by: application-not-found"
+    assert "remedy" not in symptom
+
+
 def test_classify_without_a_standard_input_is_one_line(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", None)
     done = fleet("classify", "-")
