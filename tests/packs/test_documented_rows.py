@@ -1,20 +1,27 @@
-"""Every code and message row of the agent's troubleshooting article (2021-07-16), by ``fleet classify``.
+"""Every code and message row of the agent's troubleshooting article, found in what the agent prints.
+
+First those of 2021-07-16, of which some are gone from it, then those that came later.
 
 The lines are worded anew in the formats of the agent; what a row says must be found in the rule's texts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
 
-from fleet.app.classify_files import classify_paths
+from fleet.classify.engine import Classifier
 from fleet.model.finding import Finding
 from fleet.model.words import OS, Severity, State
 from fleet.packs.load import load_pack
+from fleet.parse.observe import observe_texts
+from fleet.parse.scan import Anchors
 
 PACK = load_pack()
+CLASSIFIER = Classifier(PACK)
+ANCHORS = Anchors(CLASSIFIER.anchors)
 GUID = "11111111-2222-3333-4444-555555555555"
 LOGIN = f"https://login.windows.net/{GUID}/oauth2"
 SUPPORT = ("Microsoft Support",)
@@ -29,6 +36,7 @@ class Row(NamedTuple):
     severity: Severity = Severity.ERROR
     not_on_windows: tuple[str, ...] = ()
     not_on_linux: tuple[str, ...] = ()
+    only: OS | None = None
 
 
 CODES = (
@@ -88,6 +96,112 @@ CODES = (
         ("administrator or root", "administrator rights"),
         not_on_windows=("administrator or root",),
         not_on_linux=("administrator rights",),
+    ),
+)
+
+
+def silent(rule: str) -> Row:
+    """A row of those that newer articles tell together: the agent's service does not answer."""
+    return Row(
+        rule,
+        ("himds", "does not answer"),
+        ("administrator or root", "elevated prompt", "as root", "himds"),
+        not_on_windows=("administrator or root", "as root"),
+        not_on_linux=("administrator or root", "elevated prompt"),
+    )
+
+
+INSTALL_LOG = "%SystemRoot%\\AzureConnectedMachineAgent\\temp\\installationlog.txt"
+LATER = (
+    Row("AZCM0002", ("inside the agent",), ("Restart", "himds", *SUPPORT)),
+    Row("AZCM0003", ("does not do", "operating system"), ("release",)),
+    Row("AZCM0004", ("proxy",), ("himds",)),
+    Row("AZCM0005", ("log",), ("space", "exists")),
+    Row("AZCM0006", ("rights", "network"), ("azcmagent check", "again")),
+    Row("AZCM0019", ("file", "path"), ("Correct the path",)),
+    Row("AZCM0020", ("region",), ("--location",)),
+    Row("AZCM0023", ("parameter", "value"), ("error line", "azcmagent <command> --help")),
+    Row(
+        "AZCM0026",
+        ("resolve", "firewall", "down", "private link scope"),
+        ("azcmagent check", "--private-link-scope"),
+    ),
+    Row("AZCM0027", ("contradict",), ("take the contradicting one away",)),
+    Row("AZCM0028", ("TPM",), ("enabled",)),
+    Row("AZCM0045", ("public key",), ("azcmagent check",)),
+    Row("AZCM0069", ("local settings",), ("space", "repeat")),
+    silent("AZCM0070"),
+    Row("AZCM0072", ("extension",), ("log", "repeat")),
+    Row("AZCM0073", ("partner",), ("settings", "repeat")),
+    Row("AZCM0074", ("extension",), ("package", "repeat")),
+    Row("AZCM0075", ("cloud",), ("azcmagent check",)),
+    Row("AZCM0076", ("TPM",), ("enabled", "connect again")),
+    Row("AZCM0082", ("certificate", "managed identity", "TPM"), ("himds", "TPM")),
+    Row("AZCM0083", ("credential",), ("azcmagent check", "again")),
+    Row("AZCM0105", ("signed message",), ("azcmagent check", "again")),
+    Row("AZCM0107", ("certificate", "store"), ("connect it again",)),
+    Row("AZCM0108", ("TPM", "keys"), ("enabled",)),
+    Row("AZCM0130", ("systemd", "systemctl", "PATH"), ("systemd",), only=OS.LINUX),
+    Row("AZCM0131", ("distribution",), ("/etc/os-release",), only=OS.LINUX),
+    Row("AZCM0132", ("64-bit",), ("uname",), only=OS.LINUX),
+    Row("AZCM0133", ("distribution", "ARM"), ("supported",), only=OS.LINUX),
+    Row("AZCM0141", ("virtual machine in Azure",), ("https://aka.ms/azcmagent-testwarning",), only=OS.LINUX),
+    Row("AZCM0143", ("package manager",), ("apt", "dnf", "zypper", "again"), only=OS.LINUX),
+    Row("AZCM0145", ("lock", "five minutes"), ("again",), only=OS.LINUX),
+    Row("AZCM0146", ("repository", "download"), ("packages.microsoft.com",), only=OS.LINUX),
+    Row(
+        "AZCM0147",
+        ("not in the repository", "virtual machine in Azure"),
+        ("--desiredversion", "https://aka.ms/azcmagent-testwarning"),
+        not_on_windows=("not in the repository", "--desiredversion"),
+        not_on_linux=("virtual machine in Azure", "https://aka.ms/azcmagent-testwarning"),
+    ),
+    Row("AZCM0148", ("download", "MSI"), ("proxy",), only=OS.WINDOWS),
+    Row("AZCM0149", ("msiexec",), (INSTALL_LOG, "msiexec code"), only=OS.WINDOWS),
+    Row("AZCM0150", ("no number of its own",), SUPPORT, only=OS.WINDOWS),
+    Row("AZCM0151", (".NET Framework",), ("Install .NET Framework",), only=OS.WINDOWS),
+    Row("AZCM0152", ("Azure Stack HCI",), ("https://aka.ms/install-arc-on-hci-host",), only=OS.WINDOWS),
+    Row("AZCM0153", ("64-bit x64",), ("supported x64",), only=OS.WINDOWS),
+    Row("AZCM0154", ("PowerShell 3.0",), ("PSVersion", "again"), only=OS.WINDOWS),
+    Row("AZCM0155", ("administrator rights",), ("elevated prompt", "again"), only=OS.WINDOWS),
+    Row("AZCM0156", ("fatal error", "1603"), (INSTALL_LOG, "again"), only=OS.WINDOWS),
+    Row("AZCM0157", ("`curl`", "permission"), ("`curl`", "again"), only=OS.LINUX),
+    Row("AZCM0158", ("disk space", "112"), ("Free space",), only=OS.WINDOWS),
+    Row("AZCM0159", ("another", "1618"), ("Wait",), only=OS.WINDOWS),
+    Row("AZCM0160", ("log", "1622"), ("exists", "written to"), only=OS.WINDOWS),
+    Row("AZCM0171", ("signed",), ("Get-AuthenticodeSignature",), only=OS.WINDOWS),
+)
+# A number whose meaning changed, by the words next to it or by the agent that printed it.
+OTHERWISE = (
+    (
+        "1.58",
+        "Unable to Fetch Subscription ID",
+        Row("AZCM0068-subscription", ("name", "looking up"), ("subscription's ID",)),
+    ),
+    ("1.7", "", Row("AZCM0065", ("internal error",), SUPPORT)),
+    ("1.58", "", silent("AZCM0065-service")),
+    ("1.7", "", Row("AZCM0066", ("web service",), SUPPORT)),
+    ("1.58", "", silent("AZCM0066-service")),
+    ("1.64", "", Row("AZCM0101", ("parsed",), ("`azcmagent <command> --help`",))),
+    (
+        "1.66",
+        "",
+        Row(
+            "AZCM0101-execution",
+            ("Running the command failed",),
+            ("azcmagent.log", "`azcmagent <command> --help`"),
+        ),
+    ),
+    ("1.7", "", Row("AZCM0104", ("operating system",), ())),
+    ("1.64", "", Row("AZCM0104-private-key", ("private key",), ("--force-local-only",))),
+    ("1.64", "Failed to Get OS Information", Row("AZCM0104", ("operating system",), ())),
+    ("1.58", "", Row("AZCM0105-certificate", ("certificate", "managed identity"), ("Delete the resource",))),
+    ("1.66", "", Row("AZCM0105", ("signed message",), ("azcmagent check",))),
+    ("1.58", "Failed to Generate TPM Keys", Row("AZCM0103-tpm", ("TPM",), ("enabled",))),
+    (
+        "1.40",
+        "Unable to download repo metadata",
+        Row("AZCM0157-repository", ("repository",), ("packages.microsoft.com",), only=OS.LINUX),
     ),
 )
 DEVICE = "Failed to acquire authorization token device flow"
@@ -179,9 +293,13 @@ SHAPES = {
 PROMPTS = {OS.WINDOWS: "PS C:\\> azcmagent connect", OS.LINUX: "$ sudo azcmagent connect"}
 
 
+def find_all(text: str, system: OS) -> tuple[Finding, ...]:
+    observation = observe_texts([("-", text.encode())], ANCHORS, os=system)
+    return CLASSIFIER.classify(observation).findings
+
+
 def find(text: str, system: OS, row: Row) -> Finding:
-    (result,) = classify_paths(["-"], PACK, system, stdin=text.encode())
-    (finding,) = (finding for finding in result.findings if finding.rule == row.rule.lower())
+    (finding,) = (finding for finding in find_all(text, system) if finding.rule == row.rule.lower())
     return finding
 
 
@@ -196,8 +314,17 @@ def assert_says(finding: Finding, row: Row, system: OS) -> None:
         assert "sudo" not in finding.remediation
 
 
-@pytest.mark.parametrize("system", list(OS))
-@pytest.mark.parametrize("row", CODES, ids=lambda row: row.rule)
+def on_each(rows: Iterable[Row]) -> list[tuple[Row, OS]]:
+    """Each row with each family that it is about."""
+    return [(row, system) for row in rows for system in OS if row.only in (None, system)]
+
+
+def name(value: object) -> str | None:
+    """A row's name among those of its tests."""
+    return value.rule if isinstance(value, Row) else None
+
+
+@pytest.mark.parametrize(("row", "system"), on_each((*CODES, *LATER)), ids=name)
 def test_a_code(row: Row, system: OS) -> None:
     for line in (
         'time="2026-03-01T08:00:01Z" level=info msg="Exit Code:  {}: words of the agent"',
@@ -208,6 +335,43 @@ def test_a_code(row: Row, system: OS) -> None:
         assert finding.code == row.rule
         assert finding.state is (State.HISTORICAL if row.severity is Severity.INFO else State.ACTIVE)
         assert_says(finding, row, system)
+
+
+@pytest.mark.parametrize(("row", "system"), on_each((*CODES, *LATER)), ids=name)
+def test_a_process_s_exit_code(row: Row, system: OS) -> None:
+    number = int(row.rule.removeprefix("AZCM"))
+    for line in (
+        f"azcmagent connect failed with exit code {number}",
+        f"azcmagent exited with code {number:#x}",
+    ):
+        assert find(line, system, row).code == row.rule
+
+
+@pytest.mark.parametrize(
+    ("version", "words", "row", "system"),
+    [(version, words, *each) for version, words, row in OTHERWISE for each in on_each([row])],
+    ids=name,
+)
+def test_a_number_that_means_something_else(version: str, words: str, row: Row, system: OS) -> None:
+    code = row.rule[:8]
+    head = f'level=debug msg="Agent Version: {version}.03000.100"\nlevel=debug msg="Agent Command: connect"'
+    finding = find(f'{head}\nlevel=info msg="Exit Code:  {code}: {words}"', system, row)
+    assert (finding.code, finding.state) == (code, State.ACTIVE)
+    assert_says(finding, row, system)
+
+
+@pytest.mark.parametrize(
+    ("system", "numbers"), [(OS.LINUX, range(127, 147)), (OS.WINDOWS, range(147, 153))], ids=str
+)
+def test_each_number_of_an_installer_is_known(system: OS, numbers: range) -> None:
+    for number in numbers:
+        (finding,) = find_all(f'  "code": "AZCM{number:04d}",\n', system)
+        assert finding.rule != "azcm-unknown"
+
+
+def test_a_number_of_nobody_is_quoted() -> None:
+    (finding,) = find_all("INFO    Exit Code:  AZCM0099: Something New", OS.LINUX)
+    assert (finding.rule, finding.evidence[0].text) == ("azcm-unknown", "Exit Code:  AZCM0099: Something New")
 
 
 @pytest.mark.parametrize("system", list(OS))
@@ -221,6 +385,7 @@ def test_a_message(title: str, error: str, row: Row, shape: str, system: OS) -> 
 
 
 def test_no_row_is_forgotten() -> None:
-    assert {row.rule.lower() for row in CODES} | {row.rule for _, _, row in MESSAGES} <= {
-        rule.id for rule in PACK.rules
-    }
+    rows = (*CODES, *LATER, *(row for _, _, row in (*MESSAGES, *OTHERWISE)))
+    assert {row.rule.lower() for row in rows} <= {rule.id for rule in PACK.rules}
+    assert len({row.rule for row in CODES}) == 27
+    assert len({row.rule for row in LATER}) == 47
