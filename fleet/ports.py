@@ -80,6 +80,11 @@ class Process(Protocol):
 class Session(Protocol):
     """A logged-in connection to one host."""
 
+    @property
+    def host_key(self) -> str:
+        """The fingerprint of the key by which the host was known, "" where it has none."""
+        ...
+
     async def start(self, command: str) -> Process:
         """Start a command line. Raises RemoteError when the host refuses."""
         ...

@@ -13,6 +13,7 @@ from fleet.model.finding import FleetFinding, Trait
 from fleet.model.observation import Fact
 from fleet.model.pack import FleetMatch, Pack, Rule
 from fleet.model.report import HostResult
+from fleet.model.words import OS
 
 
 class FleetRules:
@@ -25,13 +26,14 @@ class FleetRules:
             if isinstance(rule.match, FleetMatch)
         )
 
-    def traits(self, facts: Iterable[Fact]) -> tuple[Trait, ...]:
-        """What each rule compares of a host with these facts; nothing where the rule is not for that host."""
-        return tuple(self._traits(Facts(facts))) if self._rules else ()
+    def traits(self, facts: Iterable[Fact], os: OS | None = None) -> tuple[Trait, ...]:
+        """What each rule compares of a host of that family (None: unknown) with these facts; nothing where the
+        rule is not for that host."""
+        return tuple(self._traits(Facts(facts), os)) if self._rules else ()
 
-    def _traits(self, facts: Facts) -> Iterator[Trait]:
+    def _traits(self, facts: Facts, os: OS | None) -> Iterator[Trait]:
         for rule, match, where in self._rules:
-            value = facts.text(match.fact)
+            value = facts.text(match.fact) if os is None or os in rule.platforms else None
             if value and (where is None or where.evaluate(facts) is True):
                 is_word = FACTS[match.fact].kind is Kind.WORD
                 yield Trait(rule=rule.id, value=harmless(value.lower() if is_word else value))

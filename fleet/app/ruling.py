@@ -53,7 +53,7 @@ class Rulings:
             observation=observation,
             classification=found,
             verdict=judge(visit, observation, found.findings, self._pack, host),
-            traits=self._fleet.traits(observation.facts),
+            traits=self._fleet.traits(observation.facts, host.os),
         )
 
     def of_stored(self, result: HostResult, body: bytes) -> Ruling | None:

@@ -79,6 +79,14 @@ class Answer:
         return Plain(data=self.data[:limit] if self.header else b"", is_whole=False)
 
 
+@dataclass(slots=True)
+class _Heard:
+    """What of a host has got here, whichever way its visit ends."""
+
+    answer: Answer | None = None
+    host_key: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visitor:
     """Makes visits after one plan, with one transport; holds nothing of a host after its visit."""
@@ -97,28 +105,30 @@ class Visitor:
         started_at, began = self.clock.now(), time.monotonic()
         phases = PhaseClock(self.limits)
         watch(phases)
-        answers: list[Answer] = []
+        heard = _Heard()
         failure = None
         try:
             async with phases:
-                await self._talk(host, phases, answers)
+                await self._talk(host, phases, heard)
         except HostError as error:
             failure = Failure(
                 reason=_REASONS[type(error)], phase=phases.phase, message=str(error), action=error.action
             )
-        answer = answers[-1] if answers else None
+        answer = heard.answer
         visit = Visit(
             started_at=started_at,
             duration_s=time.monotonic() - began,
             timings=phases.timings,
             failure=failure,
             clock_offset_s=answer.offset_s if answer else None,
+            host_key=heard.host_key,
         )
         return visit, answer
 
-    async def _talk(self, host: Host, phases: PhaseClock, answers: list[Answer]) -> None:
+    async def _talk(self, host: Host, phases: PhaseClock, heard: _Heard) -> None:
         guard = _PausingGuard(self.guard, phases)
         session = await self.transport.open(host, self.secrets, guard, phases)
+        heard.host_key = session.host_key
         async with _closing(session), AsyncExitStack() as permits:
             nonce, prompt, ready = (secrets.token_hex(16) for _ in range(3))
             shell = host.become is Become.SHELL
@@ -131,7 +141,7 @@ class Visitor:
                 first = await become_root(process, prompt=prompt, ready=ready, password=ask)
                 await permits.aclose()
                 phases.enter(Phase.EXEC)
-            await _exchange(process, self.plan, order, first, nonce, phases, answers)
+            await _exchange(process, self.plan, order, first, nonce, phases, heard)
 
 
 def _ask_for(
@@ -182,9 +192,9 @@ async def _exchange(
     first: bytes,
     nonce: str,
     phases: PhaseClock,
-    answers: list[Answer],
+    heard: _Heard,
 ) -> None:
-    """Send the script and read to the end. What has arrived is in ``answers`` at every way out."""
+    """Send the script and read to the end. What has arrived is in ``heard`` at every way out."""
     errors = asyncio.create_task(_drain(process))
     buffer = bytearray(first)
     header: Header | None = None
@@ -211,7 +221,7 @@ async def _exchange(
         data = bytes(buffer[header.end :]) if header else b""
         if header is not None and header.form is Form.GZIP64:
             data = from_base64(data)
-        answers.append(Answer(nonce=nonce, data=data, header=header, offset_s=offset))
+        heard.answer = Answer(nonce=nonce, data=data, header=header, offset_s=offset)
     if untaken is not None and (header is not None or not said + buffer):
         raise untaken
     if header is None:

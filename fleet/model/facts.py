@@ -72,6 +72,7 @@ _AGENT = (
     ("install.failed", Kind.TEXT, "msiexec's code of the last installation, which failed"),
 )
 _HOST = (
+    ("host.key_sha256", Kind.TEXT, "the fingerprint of the SSH host key that it was known by"),
     ("host.kernel", Kind.TEXT, "kernel and architecture"),
     ("host.timezone", Kind.TEXT, "the host's time zone"),
     ("host.uptime_s", Kind.WHOLE, "seconds since the host started"),

@@ -66,7 +66,7 @@ class Visit:
     """One visit. ``body`` is the framed answer, gzip-compressed and masked, as it is stored.
 
     ``clock_offset_s``: host's clock minus ours, None when the host never answered. ``complete``: the end
-    frame arrived.
+    frame arrived. ``host_key``: the fingerprint of the key by which the host was known, "" where it has none.
     """
 
     started_at: datetime
@@ -77,6 +77,7 @@ class Visit:
     timings: tuple[Timing, ...] = ()
     failure: Failure | None = None
     body: bytes = b""
+    host_key: str = ""
 
     def __post_init__(self) -> None:
         require_aware(self.started_at, "started_at")

@@ -56,6 +56,12 @@ def clock_facts(offset_s: float | None) -> Iterator[Fact]:
         yield Fact(name="clock.skew_s", value=f"{abs(offset_s):g}", source="visit")
 
 
+def key_facts(fingerprint: str) -> Iterator[Fact]:
+    """The SSH host key that the host was known by."""
+    if fingerprint:
+        yield Fact(name="host.key_sha256", value=fingerprint, source="visit")
+
+
 def service_facts(services: Iterable[Service], source: str) -> Iterator[Fact]:
     """The state of each service, and how often it was started again where that is counted."""
     for service in services:

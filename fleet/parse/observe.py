@@ -19,6 +19,7 @@ from fleet.parse.facts import (
     config_facts,
     esu_facts,
     heartbeat_facts,
+    key_facts,
     service_facts,
     version_facts,
 )
@@ -62,6 +63,7 @@ def observe_visit(visit: Visit, anchors: Anchors, os: OS | None = None) -> Obser
         *esu_facts(shown.esu if shown else "", "agent.show"),
         *heartbeat_facts(agent, now),
         *clock_facts(visit.clock_offset_s),
+        *key_facts(visit.host_key),
         *service_facts(services, SERVICES_ITEM),
         *config_facts(good_data(known, "agent.config"), "agent.config"),
         *check_facts(data_of(known, "agent.check"), "agent.check"),

@@ -23,6 +23,8 @@ class LocalTransport:
 
 
 class _LocalSession:
+    host_key = ""
+
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
 

@@ -165,6 +165,11 @@ class _SshSession:
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self._connection = connection
 
+    @property
+    def host_key(self) -> str:
+        key = self._connection.get_server_host_key()
+        return key.get_fingerprint() if key else ""
+
     async def start(self, command: str) -> _SshProcess:
         try:
             process = await self._connection.create_process(command, encoding=None)

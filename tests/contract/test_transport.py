@@ -327,8 +327,9 @@ class TestSsh:
         server.known_as(kind, hashed=hashed)
         for policy in (HostKeyPolicy.STRICT, HostKeyPolicy.ACCEPT_NEW):
             host = server.host(host_key_policy=policy)
-            async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host):
-                pass
+            async with opened(SshTransport(connect_s=10, agent_path=None, concurrency=1), host) as session:
+                shown = asyncssh.read_public_key(server.folder / f"{kind}.pub").get_fingerprint()
+                assert session.host_key == shown
         assert len((server.folder / "known_hosts").read_text().splitlines()) == 1
 
     async def test_a_changed_key_behind_a_hashed_name(self, server: Server) -> None:

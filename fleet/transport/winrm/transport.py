@@ -174,6 +174,8 @@ class _Stream:
 
 
 class _WinrmSession:
+    host_key = ""
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 

@@ -140,6 +140,19 @@ async def test_a_store_that_fails_ends_the_run_with_its_error(pool: ThreadPoolEx
         await asyncio.wait_for(made.collect(RunState(selected=len(chosen))), 20)
 
 
+async def test_what_hosts_share_is_known_from_their_results(pool: ThreadPoolExecutor) -> None:
+    chosen, store, state = hosts(10), FakeStore(), RunState(selected=10)
+    show = b'{"status": "Connected", "resourceName": "%s", "resourceGroup": "rg", "subscriptionId": "s"}'
+    texts = {"agent.show": show % b"one"}
+    made = collection(pool, chosen, AnsweringTransport(texts), store, FakeSecrets())
+    await made.collect(state)
+    results = [store.results[host.name] for host in chosen]
+    found = made.digest.fleet_findings(results)
+    told = [(each.rule, each.value, len(each.hosts)) for each in found]
+    assert told == [("shared-resource-id", "s/rg/one", 10), ("shared-host-key", "SHA256:fake", 10)]
+    assert made.digest.fleet_findings(results[:1]) == ()
+
+
 async def test_a_bug_costs_its_host_and_is_counted(
     pool: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from fleet.model.host import Host
 from fleet.model.observation import Fact
 from fleet.model.pack import FleetMatch, Pack, Rule
 from fleet.model.report import HostResult, Verdict
-from fleet.model.words import ExitCode, Observed, Severity, Word
+from fleet.model.words import OS, ExitCode, Observed, Severity, Word
 from fleet.packs.load import load_pack
 
 RULE = Rule(
@@ -109,6 +109,19 @@ def test_hosts_with_one_id_are_told_and_others_not(fact: str) -> None:
     assert found[0].title.startswith("2 hosts ")
     assert "azcmagent disconnect --force-local-only" in found[0].remediation
     assert SHIPPED.findings(hosts[:2]) == ()
+
+
+def test_one_host_key_on_ten_hosts_is_told_and_on_nine_not() -> None:
+    hosts = [_host(f"web{n}", SHIPPED, host__key_sha256="SHA256:a") for n in range(10)]
+    ((rule, value, names),) = _told(SHIPPED.findings(hosts))
+    assert (rule, value, len(names)) == ("shared-host-key", "SHA256:a", 10)
+    assert SHIPPED.findings(hosts[1:]) == ()
+
+
+def test_a_rule_for_one_family_compares_none_of_the_other() -> None:
+    facts = [Fact(name="host.key_sha256", value="SHA256:a")]
+    assert len(SHIPPED.traits(facts, OS.LINUX)) == 1
+    assert SHIPPED.traits(facts, OS.WINDOWS) == ()
 
 
 @pytest.mark.parametrize(
