@@ -211,9 +211,9 @@ def _shown(rule: Rule, pack: Pack, width: int) -> Iterator[str]:
     yield from _labelled("remedy:", " ".join(rule.remediation), width)
     for variant in rule.instead:
         yield from _instead(variant, width)
-    for words, is_code in match_words(rule):
+    for label, words, is_code in match_words(rule):
         # Expressions are not wrapped: they are there to be copied.
-        yield from [f"matches: {clean(words)}"] if is_code else _labelled("matches:", words, width)
+        yield from [f"{label + ':':<8} {clean(words)}"] if is_code else _labelled(f"{label}:", words, width)
     yield from _labelled("explains:", ", ".join(rule.explains), width)
     yield from _labelled("explained by:", ", ".join(explained_by(rule, pack.rules)), width)
     yield f"source:  {clean(rule.source)}"

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
+from typing import NamedTuple
 
+from fleet.model.facts import FACTS, Known
 from fleet.model.pack import (
     NO_CODE,
     UNKNOWN_CODE,
@@ -31,6 +33,14 @@ Made by `fleet rules export --format markdown`; [rules](rules.md) says how to re
 _SYSTEMS = {OS.LINUX: "Linux", OS.WINDOWS: "Windows"}
 
 
+class Condition(NamedTuple):
+    """One condition of a rule; ``is_code``: an expression, to be copied as it stands."""
+
+    label: str
+    words: str
+    is_code: bool = False
+
+
 def in_order(rules: Iterable[Rule]) -> list[Rule]:
     """By family, then by id."""
     return sorted(rules, key=lambda rule: (rule.family, rule.id))
@@ -47,32 +57,33 @@ def agents_words(agents: Agents) -> str:
     return " ".join(f"{sign}{bound.major}.{bound.minor}" for sign, bound in bounds if bound)
 
 
-def match_words(rule: Rule) -> Iterator[tuple[str, bool]]:
-    """What the rule matches, condition by condition, and whether it is code: an expression to be copied."""
+def match_words(rule: Rule) -> Iterator[Condition]:
+    """What the rule matches, condition by condition."""
     match rule.match:
         case LogMatch():
             yield from _log_words(rule.match)
         case StateMatch(expression=expression):
-            yield expression, True
+            yield Condition("matches", expression, is_code=True)
         case FleetMatch(fact=fact, hosts=hosts, where=where):
-            yield f"the same {fact} on {hosts} hosts or more", False
+            yield Condition("matches", f"the same {fact} on {hosts} hosts or more")
             if where:
-                yield f"of those where {where}", False
+                yield Condition("where", where, is_code=True)
     if rule.agents:
-        yield f"agents {agents_words(rule.agents)}", False
+        yield Condition("agents", agents_words(rule.agents))
     if len(rule.platforms) < len(OS):
-        yield f"on {', '.join(_SYSTEMS[os] for os in rule.platforms)} only", False
+        yield Condition("on", ", ".join(_SYSTEMS[os] for os in rule.platforms))
 
 
 def export_json(pack: Pack) -> str:
-    """The rules as one document of the schema ``fleet.rules/1``."""
+    """The rules, and the facts they may test, as one document of the schema ``fleet.rules/1``."""
     rules = [_rule_fields(rule, pack.rules) for rule in in_order(pack.rules)]
-    whole = {"schema": SCHEMA, "digest": pack.digest, "rules": rules}
+    facts = [{"name": fact.name, "kind": fact.kind, "says": fact.says} for fact in _known()]
+    whole = {"schema": SCHEMA, "digest": pack.digest, "rules": rules, "facts": facts}
     return json.dumps(whole, indent=2, ensure_ascii=True) + "\n"
 
 
 def export_markdown(pack: Pack) -> str:
-    """The rules as one page, family by family."""
+    """The rules as one page, family by family, and the facts they may test."""
     families = [
         (name, list(rules)) for name, rules in groupby(in_order(pack.rules), lambda rule: rule.family)
     ]
@@ -81,6 +92,7 @@ def export_markdown(pack: Pack) -> str:
         lines += ["", f"## {family}"]
         for rule in rules:
             lines += ["", *_section(rule, pack.rules)]
+    lines += ["", *_facts()]
     return "\n".join(lines) + "\n"
 
 
@@ -92,20 +104,24 @@ def _rule_fields(rule: Rule, rules: Iterable[Rule]) -> dict[str, object]:
     return {**fields, "match": {kind: asdict(rule.match)}, "explained_by": explained_by(rule, rules)}
 
 
-def _log_words(match: LogMatch) -> Iterator[tuple[str, bool]]:
+def _log_words(match: LogMatch) -> Iterator[Condition]:
     if match.code is not None:
-        yield f"{CODES.get(match.code, match.code)} printed by azcmagent as the outcome of a command", False
-    yield from ((pattern, True) for pattern in match.text)
-    yield from ((f"without {pattern}", False) for pattern in match.without)
+        printed = f"{CODES.get(match.code, match.code)} printed by azcmagent as the outcome of a command"
+        yield Condition("matches", printed)
+    for place, pattern in enumerate(match.text):
+        label = "or" if place else "with" if match.code else "matches"
+        yield Condition(label, pattern, is_code=True)
+    yield from (Condition("without", pattern, is_code=True) for pattern in match.without)
     if match.after:
-        yield f"after {match.after}", False
-    for what, words in (("logs", match.logs), ("levels", match.levels), ("commands", match.commands)):
+        yield Condition("after", match.after, is_code=True)
+    for label, words in (("in logs", match.logs), ("levels", match.levels), ("commands", match.commands)):
         if words:
-            yield f"{what}: {', '.join(words)}", False
+            yield Condition(label, ", ".join(words))
     if match.run is not None:
-        yield f"the command run ended with {match.run}", False
+        yield Condition("run", f"one that ended with {match.run}")
     if match.count > 1:
-        yield f"{match.count} times" + (f" within {match.within_s} s" if match.within_s else ""), False
+        within = f" within {match.within_s} s" if match.within_s else ""
+        yield Condition("count", f"{match.count} or more{within}")
 
 
 def _overview(families: Sequence[tuple[str, Sequence[Rule]]]) -> Iterator[str]:
@@ -113,7 +129,7 @@ def _overview(families: Sequence[tuple[str, Sequence[Rule]]]) -> Iterator[str]:
     yield "|---|---|---|"
     for _, rules in families:
         for rule in rules:
-            yield f"| [{rule.id}](#{rule.id}) | {rule.severity} | {_cell(rule.title)} |"
+            yield f"| [{rule.id}](#{rule.id}) | {rule.severity} | {_text(rule.title)} |"
 
 
 def _section(rule: Rule, rules: Iterable[Rule]) -> Iterator[str]:
@@ -129,12 +145,25 @@ def _section(rule: Rule, rules: Iterable[Rule]) -> Iterator[str]:
     for variant in rule.instead:
         yield from _variant(variant)
     yield ""
-    for words, is_code in match_words(rule):
-        yield f"- matches: {_code(words) if is_code else _text(words)}"
+    for label, words, is_code in match_words(rule):
+        yield f"- {label}: {_code(words) if is_code else _text(words)}"
     for label, ids in (("explains", rule.explains), ("explained by", explained_by(rule, rules))):
         if ids:
             yield f"- {label}: {', '.join(f'[{each}](#{each})' for each in ids)}"
     yield f"- source: [{_text(rule.source)}]({rule.link})"
+
+
+def _facts() -> Iterator[str]:
+    yield "## Facts that rules may test"
+    yield ""
+    yield "| fact | kind | what it says |"
+    yield "|---|---|---|"
+    for fact in _known():
+        yield f"| `{fact.name}` | {fact.kind} | {_text(fact.says)} |"
+
+
+def _known() -> list[Known]:
+    return sorted(FACTS.values(), key=lambda fact: fact.name)
 
 
 def _variant(variant: Variant) -> Iterator[str]:
@@ -160,10 +189,6 @@ def _text(text: str) -> str:
         for sign in "\\<>*_[]|#":
             parts[place] = parts[place].replace(sign, f"\\{sign}")
     return "`".join(parts)
-
-
-def _cell(text: str) -> str:
-    return _text(text).replace("\n", " ")
 
 
 def _code(text: str) -> str:
