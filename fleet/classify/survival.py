@@ -11,6 +11,10 @@ from fleet.parse.observe import SERVICE_LOGS
 
 # Azure calls a machine disconnected after 15 to 30 minutes without a heartbeat.
 _OVERDUE_S = 1800
+# The services that send heartbeats and carry them.
+_BEATING_LOGS = ("log.himds", "log.arcproxy")
+# Commands whose failure says that the machine cannot reach Azure, which a later heartbeat disproves.
+_REACHING = ("connect", "check")
 
 
 def is_beating(facts: Facts) -> bool:
@@ -30,7 +34,7 @@ def state_of(
         return State.HISTORICAL, at
     if run is not None and (run.outcome is Outcome.SUCCESS or not run.current):
         return State.HISTORICAL, at
-    if _is_outlived(run, at, agent):
+    if _is_outlived(run, at, agent) or _is_before_beat(log, at, agent):
         return State.HISTORICAL, at
     return State.ACTIVE, at
 
@@ -57,8 +61,14 @@ def _is_outlived(run: CommandRun | None, at: datetime | None, agent: AgentState)
     if run is None or not run.command:
         # A service's log has no runs, so each of its lines stands for itself.
         last = at
-    elif run.command == "connect":
+    elif run.command in _REACHING:
         last = max((time for time in (at, run.last_at) if time), default=None)
     else:
         return False
     return last is not None and agent.last_heartbeat_at > last
+
+
+def _is_before_beat(log: Log, at: datetime | None, agent: AgentState) -> bool:
+    """What himds could not do before the last heartbeat went out is not why none goes out now."""
+    beat = agent.last_heartbeat_at
+    return log.source in _BEATING_LOGS and at is not None and beat is not None and beat > at

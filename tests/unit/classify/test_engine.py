@@ -116,6 +116,8 @@ def test_survived_and_active_are_two_findings() -> None:
         (run(Outcome.FAILURE, minutes=3), 2, "Connected", State.ACTIVE),
         (run(Outcome.FAILURE, minutes=3), 4, "Disconnected", State.ACTIVE),
         (run(Outcome.FAILURE, command="disconnect", minutes=3), 4, "Connected", State.ACTIVE),
+        (run(Outcome.UNKNOWN, command="check", minutes=3), 4, "Connected", State.HISTORICAL),
+        (run(Outcome.UNKNOWN, command="check", minutes=3), 2, "Connected", State.ACTIVE),
         (run(Outcome.UNKNOWN, command="", minutes=30), 4, "Connected", State.HISTORICAL),
         (None, 4, "Connected", State.HISTORICAL),
         (None, 0, "Connected", State.ACTIVE),
@@ -151,6 +153,25 @@ def test_while_heartbeats_arrive_a_services_failed_try_is_history(
     agent = AgentState(status=status, last_heartbeat_at=T0)
     (finding,) = Classifier(PACK).classify(Observation(logs=(log,), agent=agent, facts=facts)).findings
     assert (finding.state is State.HISTORICAL) is (passing and age_s <= 1800)
+
+
+@pytest.mark.parametrize(
+    ("source", "beat_minutes", "state"),
+    [
+        ("log.himds", 2, State.HISTORICAL),
+        ("log.arcproxy", 2, State.HISTORICAL),
+        ("log.himds", 0, State.ACTIVE),
+        ("log.gc_ext", 2, State.ACTIVE),
+        ("log.azcmagent", 2, State.ACTIVE),
+    ],
+)
+def test_what_himds_failed_at_before_the_last_heartbeat_is_not_why_none_goes_out_now(
+    source: str, beat_minutes: int, state: State
+) -> None:
+    log = Log(source=source, records=(record(1, minutes=1),))
+    agent = AgentState(status="Disconnected", last_heartbeat_at=T0 + timedelta(minutes=beat_minutes))
+    (finding,) = Classifier(PACK).classify(Observation(logs=(log,), agent=agent)).findings
+    assert finding.state is state
 
 
 def test_without_any_time_a_heartbeat_proves_nothing() -> None:
