@@ -17,6 +17,7 @@ _DEED = re.compile(
     r"|\{(?:endpoint|proxy)\}"
     r"|\bMicrosoft\.[A-Z]\w+"
     r"|\b(?:[A-Z][\w.]*\s)+role\b"
+    r"|\bAzure Connected Machine (?:Onboarding|Resource)\b"
     r"|\b(?:Owner|Contributor|administrator|root)\b"
     r"|\belevated prompt\b"
 )

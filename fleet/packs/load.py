@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from fleet.classify.explaining import circle
 from fleet.errors import Mistake, PackError
-from fleet.model.pack import Accept, FleetMatch, Item, Override, Pack, Releases, Rule
+from fleet.model.pack import Accept, Agents, FleetMatch, Item, LogMatch, Override, Pack, Releases, Rule
 from fleet.packs.items import load_items
 from fleet.packs.overrides import load_accepts
 from fleet.packs.own import ACCEPT, OVERRIDES, Written, apply_own, load_own
@@ -112,10 +113,26 @@ def _contradictions(rules: Mapping[str, Written], ids: AbstractSet[str]) -> Iter
         for symptom in written.rule.explains:
             if symptom not in ids or symptom == written.rule.id:
                 yield written.mistake(f"explains {symptom!r}, which is no other rule", "explains")
+    yield from _rivals(rules)
     ring = circle([written.rule for written in rules.values()])
     if ring:
         told = " explains ".join((*ring, ring[0]))
         yield rules[ring[0]].mistake(f"each would be the other's cause: {told}", "explains")
+
+
+def _rivals(rules: Mapping[str, Written]) -> Iterator[Mistake]:
+    """Of rules for one code under the same conditions only the first would ever fire."""
+    seen: defaultdict[tuple[LogMatch, Agents | None], list[Rule]] = defaultdict(list)
+    for _, written in sorted(rules.items()):
+        rule = written.rule
+        if not isinstance(rule.match, LogMatch) or rule.match.code is None:
+            continue
+        earlier = seen[rule.match, rule.agents]
+        for other in earlier:
+            if set(other.platforms) & set(rule.platforms):
+                text = f"{other.id} is for {rule.match.code} under the same conditions: only one can fire"
+                yield written.mistake(text, "match")
+        earlier.append(rule)
 
 
 def _shared(rules: Mapping[str, Written], accepts: Sequence[Accept]) -> Iterator[Mistake]:

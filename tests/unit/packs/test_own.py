@@ -242,3 +242,23 @@ def test_a_mistake_in_an_accepted_finding(shipped: Path, own: Path, old: str, ne
     (told,) = mistakes(shipped, own)
     assert told.startswith(f"{own}/accept.yaml:2: ")
     assert says in told
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("", 1),
+        ("platforms: [windows]\n", 1),
+        ('agents: "<1.31"\n', 0),
+        ("platforms: [linux]\n", 0),
+    ],
+)
+def test_two_rules_for_one_code_need_conditions_that_differ(
+    shipped: Path, own: Path, more: str, told: int
+) -> None:
+    by_code = RULE.replace("{{state: agent.installed}}", "{{log: {{code: AZCM0042}}}}")
+    first = by_code.format(id="azcm", title="A") + "platforms: [windows]\n" * ("linux" in more)
+    write(own, azcm=first, mine=by_code.format(id="mine", title="B") + more)
+    found = mistakes(shipped, own) if told else load(shipped, own) and []
+    text = "azcm is for AZCM0042 under the same conditions: only one can fire"
+    assert found == [f"{own}/mine.yaml:5: {text}"] * told
