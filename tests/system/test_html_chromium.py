@@ -119,6 +119,23 @@ def test_evidence_opens_by_keyboard(page: Page) -> None:
     assert details.count() == 0
 
 
+def test_symptoms_stand_under_their_cause_and_have_no_remedy(page: Page) -> None:
+    page.get_by_role("button", name="web20", exact=True).click()
+    (cause,) = page.locator(".details td > .finding").all()
+    assert "himds is not running" in (cause.locator("p").first.text_content() or "")
+    symptom = cause.locator(".symptoms .finding").text_content() or ""
+    assert "AZCM0042" in symptom
+    assert "azcmagent.log:120" in symptom
+    assert "Remedy" not in symptom
+
+
+def test_who_lives_with_a_finding_is_told(page: Page) -> None:
+    page.get_by_role("button", name="ok15", exact=True).click()
+    told = page.locator(".details .finding").first.text_content() or ""
+    assert "warning, accepted" in told
+    assert "Accepted: CHG-7 until 2026-05-31: It moves in May." in told
+
+
 def test_a_row_shows_its_cause_and_what_was_not_read(page: Page) -> None:
     page.fill("#text", "db01")
     row = page.locator("#rows tr").first.text_content() or ""
