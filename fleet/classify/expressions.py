@@ -69,7 +69,7 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         try:
-            self._compiled = _environment().compile(text)
+            self._compiled = _compiled(text)
         except RuntimeError as exc:
             raise ExpressionError(_told(str(exc))) from exc
         if self._compiled.return_type() != cel.Type.BOOL:
@@ -135,6 +135,11 @@ def _number(text: str, kind: Kind) -> int | float | None:
 def _encodable(text: str) -> str:
     # A lone surrogate from a host's JSON is no CEL string.
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@cache
+def _compiled(text: str) -> cel.Expression:
+    return _environment().compile(text)
 
 
 @cache

@@ -15,6 +15,7 @@ from fleet.model.observation import CommandRun, Log, LogRecord
 from fleet.model.pack import NO_CODE, UNKNOWN_CODE, Agents, LogMatch, Rule
 from fleet.parse.anchors import derive_anchors
 from fleet.parse.observe import SERVICE_LOGS
+from fleet.parse.scan import AnchorIndex
 
 # A path that was given by hand says by its last part which log it is.
 _NAMED = re.compile(r"(azcmagent|himds|arcproxy|gc_agent|gc_ext)", re.IGNORECASE)
@@ -59,6 +60,7 @@ class LogRules:
                 self._by_anchor[anchor].append(compiled)
         for compiled_rules in self._by_code.values():
             compiled_rules.sort(key=_vagueness)
+        self._index = AnchorIndex(self._by_anchor)
         self.anchors: tuple[str, ...] = tuple(sorted(wanted))
 
     def matches(self, log: Log, record: LogRecord, version: str) -> Iterator[Matched]:
@@ -72,11 +74,8 @@ class LogRules:
         if record.code is not None:
             of_code = self._by_code.get(record.code) or self._by_code.get(UNKNOWN_CODE, [])
             yield from islice(_fitting(of_code, log, record, text, version), 1)
-        folded = text.casefold()
-        found: dict[str, _Compiled] = {}
-        for anchor, compiled_rules in self._by_anchor.items():
-            if anchor in folded:
-                found.update((each.rule.id, each) for each in compiled_rules)
+        held = sorted(self._index.found(text))
+        found = {each.rule.id: each for anchor in held for each in self._by_anchor[anchor]}
         yield from _fitting(found.values(), log, record, text, version)
 
     def without_code(self, log: Log, record: LogRecord) -> Iterator[Matched]:

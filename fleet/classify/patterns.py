@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import re2
@@ -32,8 +33,9 @@ class Matcher(Protocol):
         ...
 
 
+@cache
 def compile_pattern(pattern: str) -> Matcher:
-    """Compile an RE2 expression that ignores case. Raises PatternError."""
+    """Compile an RE2 expression that ignores case, each once a process. Raises PatternError."""
     options = re2.Options()
     options.case_sensitive = False
     options.log_errors = False

@@ -80,7 +80,7 @@ def _shipped(folder: Path) -> tuple[dict[str, Written], list[Mistake]]:
 
 def _strangers(folder: Path) -> Iterator[Mistake]:
     paths = sorted(folder.rglob("*")) if folder.is_dir() else []
-    rules = [path for path in paths if path.match("rules/*/*.yaml")]
+    rules = {path for path in paths if path.match("rules/*/*.yaml")}
     for path in paths:
         is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path not in rules and not path.is_dir() and not is_hidden:

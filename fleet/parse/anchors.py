@@ -93,7 +93,7 @@ def _one_of(texts: _Texts) -> _Part:
     return _Part(texts, texts, texts, _usable(texts))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _literal(char: str) -> _Part:
     """A control character, a quote or ä stands in the line in a way of its own."""
     return _one_of(frozenset({char.lower()})) if char in PLAIN else _ANYTHING
