@@ -47,6 +47,7 @@ class NoAnchorError(ValueError):
     """The expression has no anchor, or is not RE2; the message is for the rule's author."""
 
 
+@lru_cache(maxsize=4096)
 def derive_anchors(pattern: str) -> frozenset[str]:
     """Literals, at least one of which is in each text that the expression matches when it ignores case.
 
@@ -93,7 +94,7 @@ def _one_of(texts: _Texts) -> _Part:
     return _Part(texts, texts, texts, _usable(texts))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _literal(char: str) -> _Part:
     """A control character, a quote or ä stands in the line in a way of its own."""
     return _one_of(frozenset({char.lower()})) if char in PLAIN else _ANYTHING
