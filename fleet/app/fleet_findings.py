@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fleet.classify.evidence import harmless
 from fleet.classify.expressions import Expression, Facts
@@ -27,14 +27,15 @@ class FleetRules:
         )
 
     def traits(self, facts: Iterable[Fact], os: OS | None = None) -> tuple[Trait, ...]:
-        """What each rule compares of a host of that family (None: unknown) with these facts; nothing where the
-        rule is not for that host."""
-        return tuple(self._traits(Facts(facts), os)) if self._rules else ()
+        """What each rule compares of a host of that family (None: unknown) with these facts; nothing where it
+        is not for that host."""
+        return tuple(self._traits(tuple(facts), os))
 
-    def _traits(self, facts: Facts, os: OS | None) -> Iterator[Trait]:
+    def _traits(self, facts: Sequence[Fact], os: OS | None) -> Iterator[Trait]:
+        known = {fact.name: fact.value for fact in facts}
         for rule, match, where in self._rules:
-            value = facts.text(match.fact) if os is None or os in rule.platforms else None
-            if value and (where is None or where.evaluate(facts) is True):
+            value = known.get(match.fact) if os is None or os in rule.platforms else None
+            if value and (where is None or where.evaluate(Facts(facts)) is True):
                 is_word = FACTS[match.fact].kind is Kind.WORD
                 yield Trait(rule=rule.id, value=harmless(value.lower() if is_word else value))
 

@@ -18,6 +18,8 @@ from fleet.report.text import clean
 MAX_MESSAGES = 5
 MAX_PRINTED = 3
 _PLACE = re.compile(r"\{([a-z0-9_.]+)\}")
+# Of Unicode's private use: no rule's text has them.
+_MARKS = 0xE000
 # A group of a rule's pattern that has its unit in its name, as facts have.
 _MEASURE = re.compile(r"_(?:s|min|h|days|kb|mb|gb|pct)$")
 # Of SSH keys, and of certificates.
@@ -106,12 +108,24 @@ def _names(result: HostResult) -> Iterator[tuple[str, str]]:
 
 def _emptied(text: str, cause: Finding) -> str:
     """The text with ``{name}`` for each parameter's value, as it stands in the rule."""
-    names = {value: name for name, value in cause.parameters}
-    if not names:
-        return text
-    longest_first = sorted(names, key=len, reverse=True)
-    values = re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in longest_first))
-    return values.sub(lambda found: f"{{{names[found[0]]}}}", text)
+    longest_first = sorted(cause.parameters, key=lambda pair: len(pair[1]), reverse=True)
+    for place, (_, value) in enumerate(longest_first):
+        text = _marked(text, value, chr(_MARKS + place))
+    for place, (name, _) in enumerate(longest_first):
+        text = text.replace(chr(_MARKS + place), f"{{{name}}}")
+    return text
+
+
+def _marked(text: str, value: str, mark: str) -> str:
+    """The text with the mark where the value stands as a word of its own."""
+    pieces, done, at = [], 0, text.find(value)
+    while at >= 0:
+        end = at + len(value)
+        if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            pieces += [text[done:at], mark]
+            done = end
+        at = text.find(value, end)
+    return "".join([*pieces, text[done:]])
 
 
 def _cause_group(results: Sequence[HostResult]) -> CauseGroup:
