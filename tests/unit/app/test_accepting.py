@@ -71,6 +71,7 @@ def test_a_finding_is_accepted_up_to_and_with_its_day() -> None:
         (accept("first", DAY, "CHG-1", "web[01-40]"), "web41", {}, False),
         (accept("first", DAY, "CHG-1", "web[!1]"), "web2", {}, True),
         (accept("first", DAY, "CHG-1", "web"), "web01", {}, False),
+        (accept(), "WEB01", {}, True),
         (accept("second"), "web01", {}, False),
         (accept(site="lab"), "web01", {"site": "lab", "tier": "2"}, True),
         (accept(site="lab", tier="1"), "web01", {"site": "lab", "tier": "2"}, False),

@@ -93,6 +93,20 @@ def test_symptoms_and_generic_codes_may_stand_beside_a_cause() -> None:
     assert (set(found.active), found.faults) == ({"blocked", "azcm0042", "gone"}, ())
 
 
+def test_a_generic_code_beside_a_matter_of_the_host_is_no_second_cause() -> None:
+    gone = (Fact(name="agent.status", value="gone"),)
+    found = run(case("Exit Code: AZCM0042: words", facts=gone, expect=("gone",)))
+    assert (set(found.active), found.faults) == ({"azcm0042", "gone"}, ())
+
+
+def test_what_happened_again_is_history_and_active() -> None:
+    text = f"{CONNECT}proxy blocked{DONE}\n{CONNECT}proxy blocked"
+    assert run(case(text, expect=("blocked",), history=("blocked",))).faults == ()
+    assert run(case(text, history=("blocked",))).faults == (
+        "blocked found it as active, history is expected",
+    )
+
+
 def test_a_text_is_of_the_log_that_is_told() -> None:
     assert run(case("proxy refused", log="himds", expect=("refused",))).faults == ()
     assert run(case("proxy refused", log="", expect=("refused",))).faults == ()
