@@ -117,8 +117,9 @@ class Classifier:
         self, log: Log, observation: Observation, version: str, beating: bool
     ) -> Iterator[tuple[Matched, _Hit]]:
         described: set[tuple[State, Scope]] = set()
+        reader = self._logs.read(log, version)
         for record in log.records:
-            for matched in self._logs.matches(log, record, version):
+            for matched in reader.matches(record):
                 if _applies(matched.rule, observation):
                     hit = _hit(log, record, observation, matched.groups, beating)
                     described.add((hit.state, hit.scope))
@@ -129,7 +130,7 @@ class Classifier:
             hit = _hit(log, record, observation, {}, beating)
             if (hit.state, hit.scope) in described:
                 continue
-            for matched in self._logs.without_code(log, record):
+            for matched in reader.without_code(record):
                 if _applies(matched.rule, observation):
                     yield matched, hit
 

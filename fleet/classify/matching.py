@@ -63,24 +63,91 @@ class LogRules:
         self._index = AnchorIndex(self._by_anchor)
         self.anchors: tuple[str, ...] = tuple(sorted(wanted))
 
-    def matches(self, log: Log, record: LogRecord, version: str) -> Iterator[Matched]:
-        """The rules that the record matches, each once; of those for its code the one that says most.
+    def read(self, log: Log, version: str) -> LogReader:
+        """A reader of that log. ``version``: the host's agent, where a command run does not name the one that
+        ran."""
+        return LogReader(self, log, version)
 
-        ``version``: the host's agent, where the record's command run does not name the one that ran.
-        """
-        version = _version_of(log, record) or version
-        # A lone surrogate from a host's JSON cannot be encoded for the matcher.
-        text = record.text.encode("utf-8", "replace").decode("utf-8")
-        if record.code is not None:
-            of_code = self._by_code.get(record.code) or self._by_code.get(UNKNOWN_CODE, [])
-            yield from islice(_fitting(of_code, log, record, text, version), 1)
-        held = sorted(self._index.found(text))
-        found = {each.rule.id: each for anchor in held for each in self._by_anchor[anchor]}
-        yield from _fitting(found.values(), log, record, text, version)
+    def of_code(self, code: str) -> Sequence[_Compiled]:
+        """The rules for a code, those that say most first."""
+        return self._by_code.get(code, self._by_code.get(UNKNOWN_CODE, ()))
 
-    def without_code(self, log: Log, record: LogRecord) -> Iterator[Matched]:
+    def without_code(self) -> Sequence[_Compiled]:
         """The rules for a failure that nothing else describes."""
-        yield from _fitting(self._by_code.get(NO_CODE, ()), log, record, record.text, "")
+        return self._by_code.get(NO_CODE, ())
+
+    def of_text(self, text: str) -> Iterator[tuple[_Compiled, Groups]]:
+        """The rules that a text matches wherever it stands, each once."""
+        held = sorted(self._index.found(text))
+        for each in {each.rule.id: each for anchor in held for each in self._by_anchor[anchor]}.values():
+            groups = _said(each, text)
+            if groups is not None:
+                yield each, groups
+
+
+class LogReader:
+    """Matches the records of one log. What tries again logs the same again, so a text is looked at once."""
+
+    def __init__(self, rules: LogRules, log: Log, version: str) -> None:
+        self._rules = rules
+        self._log = log
+        self._version = version
+        self._said: dict[str, tuple[tuple[_Compiled, Groups], ...]] = {}
+        self._first: dict[str, dict[int | None, int]] = {}
+
+    def matches(self, record: LogRecord) -> Iterator[Matched]:
+        """The rules that the record matches, each once; of those for its code the one that says most."""
+        text = _encodable(record.text)
+        if record.code is not None:
+            yield from islice(self._of_code(self._rules.of_code(record.code), record, text), 1)
+        if text not in self._said:
+            self._said[text] = tuple(self._rules.of_text(text))
+        for each, groups in self._said[text]:
+            if self._is_placed(each, record):
+                yield Matched(rule=each.rule, groups=groups)
+
+    def without_code(self, record: LogRecord) -> Iterator[Matched]:
+        """The rules for a failure that nothing else describes."""
+        return self._of_code(self._rules.without_code(), record, _encodable(record.text))
+
+    def _of_code(self, rules: Iterable[_Compiled], record: LogRecord, text: str) -> Iterator[Matched]:
+        for each in rules:
+            if self._is_placed(each, record) and (groups := _said(each, text)) is not None:
+                yield Matched(rule=each.rule, groups=groups)
+
+    def _is_placed(self, each: _Compiled, record: LogRecord) -> bool:
+        """Whether the record is of an agent, of a level, in a log, a command run and behind what the rule
+        asks for."""
+        match, run = each.match, _run_of(self._log, record)
+        if not _holds_for(each.rule.agents, (run.agent_version if run else "") or self._version):
+            return False
+        if match.levels and record.level not in match.levels:
+            return False
+        if match.logs and (name := log_name(self._log.source)) and name not in match.logs:
+            return False
+        if match.commands and (run is None or run.command not in match.commands):
+            return False
+        if match.run is not None and (run is None or run.outcome is not match.run):
+            return False
+        return each.after is None or self._follows(each.after, match.after, record)
+
+    def _follows(self, after: Matcher, pattern: str, record: LogRecord) -> bool:
+        if pattern not in self._first:
+            self._first[pattern] = self._first_lines(after)
+        first = self._first[pattern].get(self._scope(record))
+        return first is not None and first < record.line
+
+    def _first_lines(self, after: Matcher) -> dict[int | None, int]:
+        """The line in which each command run first says it; a service's log is all one."""
+        found: dict[int | None, int] = {}
+        for record in self._log.records:
+            scope = self._scope(record)
+            if record.line < found.get(scope, record.line + 1) and after.search(_encodable(record.text)):
+                found[scope] = record.line
+        return found
+
+    def _scope(self, record: LogRecord) -> int | None:
+        return None if self._log.source in SERVICE_LOGS else record.run
 
 
 def is_often_enough(match: LogMatch, times: Sequence[datetime | None]) -> bool:
@@ -116,19 +183,6 @@ def _vagueness(compiled: _Compiled) -> tuple[bool, bool, str]:
     return not compiled.match.text, compiled.rule.agents is None, compiled.rule.id
 
 
-def _fitting(
-    rules: Iterable[_Compiled], log: Log, record: LogRecord, text: str, version: str
-) -> Iterator[Matched]:
-    for each in rules:
-        if _holds_for(each.rule.agents, version) and (groups := _fit(each, log, record, text)) is not None:
-            yield Matched(rule=each.rule, groups=groups)
-
-
-def _version_of(log: Log, record: LogRecord) -> str:
-    run = _run_of(log, record)
-    return run.agent_version if run else ""
-
-
 def _run_of(log: Log, record: LogRecord) -> CommandRun | None:
     return log.runs[record.run] if record.run is not None and 0 <= record.run < len(log.runs) else None
 
@@ -144,36 +198,14 @@ def _holds_for(agents: Agents | None, version: str) -> bool:
     return is_after and (end is None or release < (end.major, end.minor))
 
 
-def _fit(each: _Compiled, log: Log, record: LogRecord, text: str) -> Groups | None:
-    """What the groups of the first pattern that is found hold; None: the record is not one of these."""
-    if not _is_placed(each.match, log, record) or any(look.search(text) for look in each.without):
-        return None
-    if each.after is not None and not _follows(each.after, log, record):
-        return None
-    if not each.text:
-        return {}
+def _said(each: _Compiled, text: str) -> Groups | None:
+    """What the groups of the first pattern that is found hold; None: the text is not one of these."""
     found = next((hit for look in each.text if (hit := look.search(text))), None)
-    return found.groupdict() if found else None
+    if (found is None and each.text) or any(look.search(text) for look in each.without):
+        return None
+    return found.groupdict() if found else {}
 
 
-def _is_placed(match: LogMatch, log: Log, record: LogRecord) -> bool:
-    """Whether the record is in a log, a command run and of a level that the rule asks for."""
-    if match.levels and record.level not in match.levels:
-        return False
-    if match.logs and (name := log_name(log.source)) and name not in match.logs:
-        return False
-    if match.run is None and not match.commands:
-        return True
-    run = _run_of(log, record)
-    if run is None:
-        return False
-    is_command = not match.commands or run.command in match.commands
-    return is_command and (match.run is None or run.outcome is match.run)
-
-
-def _follows(after: Matcher, log: Log, record: LogRecord) -> bool:
-    return any(
-        after.search(earlier.text.encode("utf-8", "replace").decode("utf-8"))
-        for earlier in log.records
-        if earlier.line < record.line and (earlier.run == record.run or log.source in SERVICE_LOGS)
-    )
+def _encodable(text: str) -> str:
+    # A lone surrogate from a host's JSON cannot be encoded for the matcher.
+    return text.encode("utf-8", "replace").decode("utf-8")

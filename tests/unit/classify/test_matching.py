@@ -35,7 +35,7 @@ def rule(rule_id: str = "r", agents: Agents | None = None, **match: object) -> R
 
 
 def matched(*rules: Rule, record: LogRecord = RECORD, log: Log = LOG, version: str = "") -> list[str]:
-    return [found.rule.id for found in LogRules(rules).matches(log, record, version)]
+    return [found.rule.id for found in LogRules(rules).read(log, version).matches(record)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,9 @@ def test_the_agent_that_ran_counts_before_the_one_that_is_there() -> None:
 
 
 def test_named_groups_are_kept() -> None:
-    (found,) = LogRules([rule(text=(r"the (?P<who>\w+) says(?P<more> never)?",))]).matches(LOG, RECORD, "")
+    (found,) = (
+        LogRules([rule(text=(r"the (?P<who>\w+) says(?P<more> never)?",))]).read(LOG, "").matches(RECORD)
+    )
     assert found.groups == {"who": "proxy", "more": None}
 
 
