@@ -149,6 +149,11 @@ def test_an_unknown_endpoint_is_required_if_the_agent_says_so() -> None:
     assert (family_of(plain), family_of(told)) == ("optional", "required")
 
 
+def test_what_was_not_found_out_is_not_unreachable() -> None:
+    told = facts(row("gbl.his.arc.azure.com", "unknown", "unknown", "unknown", "unknown"))
+    assert told["check.unreachable"] == told["check.private"] == "none"
+
+
 @pytest.mark.parametrize(
     "data", [b"|||||\n" * 9, b"a.b|x|x|x|x\n\xff\xfe|", b"ENDPOINT|||||\nx.y|\n", b"[{}]"]
 )

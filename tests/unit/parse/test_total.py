@@ -17,6 +17,7 @@ from fleet.model.words import Privilege
 from fleet.packs.load import load_pack
 from fleet.parse import documents, logs
 from fleet.parse.agent import find_show, find_version, parse_config_list, parse_version
+from fleet.parse.check import check_facts
 from fleet.parse.documents import read_object
 from fleet.parse.events import find_installation, parse_events
 from fleet.parse.host import (
@@ -49,6 +50,7 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     parse_space,
     lambda data: list(parse_expiries(data)),
     lambda data: list(failed_extensions(data)),
+    lambda data: list(check_facts(data, "x")),
     parse_systemctl,
     parse_get_service,
     services_from_show,
@@ -85,6 +87,8 @@ DOCUMENTS = (
         b'{"id":1000,"at":"0001-01-01T00:00:00Z","properties":["himds.exe"]}]'
     ),
     b'{"profile_exists":false,"store_certificates":0,"cleanup_days":30,"config_exists":true}',
+    b'[{"endpoint":"https://a.his.arc.azure.com","reachable":false,"private":true,"proxy status":"set"}]',
+    b"ENDPOINT |REACHABLE |PRIVATE |TLS |PROXY\nhttps://a.his.arc.azure.com |false |unknown |TLS 1.2 |set\n",
     b'{"machine":{"https_proxy":"http://p"},"winhttp":"280000000000000003000000040000007070707000000000"}',
     b'{"cipher_suites":["TLS_X"],"policy_suites":null,"protocols":{"TLS 1.2/Client":{"enabled":0}}}',
     b'{"accounts":["*S-1-5-80-0"],"type":"NT5DS","status":4,"license_exists":true}',
