@@ -12,7 +12,6 @@ from fleet.model.facts import FACTS, Kind
 from fleet.model.finding import FleetFinding, Trait
 from fleet.model.observation import Fact
 from fleet.model.pack import FleetMatch, Pack, Rule
-from fleet.model.report import HostResult
 from fleet.model.words import OS
 
 
@@ -39,15 +38,13 @@ class FleetRules:
                 is_word = FACTS[match.fact].kind is Kind.WORD
                 yield Trait(rule=rule.id, value=harmless(value.lower() if is_word else value))
 
-    def findings(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
-        """What hosts share, the worst first, then what most of them share.
-
-        It is told of the results as they are stored, so a run keeps nothing in mind for it.
-        """
+    def findings(self, traits: Iterable[tuple[str, Sequence[Trait]]]) -> tuple[FleetFinding, ...]:
+        """What hosts share, given each by its name with its traits: the worst first, then what most of them
+        share."""
         hosts: defaultdict[Trait, list[str]] = defaultdict(list)
-        for result in results:
-            for trait in result.traits:
-                hosts[trait].append(result.host.name)
+        for name, its in traits:
+            for trait in its:
+                hosts[trait].append(name)
         found = [
             _finding(rule, trait.value, names)
             for rule, match, _ in self._rules

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from fleet.app.fleet_findings import FleetRules
 from fleet.classify.engine import Classifier
 from fleet.model.case import Case, Message, Shape
 from fleet.model.finding import Finding
 from fleet.model.observation import Level, Observation
-from fleet.model.pack import FleetMatch, Pack, Rule
+from fleet.model.pack import Pack, Rule
 from fleet.model.words import OS, Severity, State
 from fleet.parse.observe import observe_texts
 from fleet.parse.scan import Anchors
@@ -44,9 +45,13 @@ class CaseRunner:
         self._rules = {rule.id: rule for rule in pack.rules}
         self._classifier = Classifier(pack)
         self._anchors = Anchors(self._classifier.anchors)
+        self._fleet = FleetRules(pack)
 
     def run(self, case: Case) -> Iterator[CaseRun]:
         """The case in each of its shapes."""
+        if case.hosts:
+            yield self._run_fleet(case)
+            return
         if case.message is None:
             yield self._run(case, None, case.text)
             return
@@ -56,14 +61,23 @@ class CaseRunner:
     def _run(self, case: Case, shape: Shape | None, text: str) -> CaseRun:
         findings = self._classifier.classify(self._observe(case, text)).findings
         active = [finding for finding in findings if finding.state is State.ACTIVE]
-        history = [finding.rule for finding in findings if finding.state is not State.ACTIVE]
+        fired = tuple(finding.rule for finding in active)
+        history = tuple(finding.rule for finding in findings if finding.state is not State.ACTIVE)
         return CaseRun(
             case=case,
             shape=shape,
-            active=tuple(finding.rule for finding in active),
-            history=tuple(history),
-            faults=(*_unlike(case, active, history), *self._rivals(case, active)),
+            active=fired,
+            history=history,
+            faults=(*_unlike(case, fired, history), *self._rivals(case, active)),
         )
+
+    def _run_fleet(self, case: Case) -> CaseRun:
+        traits = [(str(at), self._fleet.traits(facts, case.os)) for at, facts in enumerate(case.hosts)]
+        found = tuple(finding.rule for finding in self._fleet.findings(traits))
+        named = (*case.expect, *case.misses)
+        strangers = [f"{rule} found it, too" for rule in found if case.expect and rule not in named]
+        faults = (*_unlike(case, found, ()), *strangers)
+        return CaseRun(case=case, shape=None, active=found, history=(), faults=faults)
 
     def _observe(self, case: Case, text: str) -> Observation:
         texts = [(_source(case), text.encode())] if text else []
@@ -82,13 +96,12 @@ class CaseRunner:
 
 
 def missing_cases(cases: Sequence[Case], rules: Sequence[Rule]) -> Iterator[str]:
-    """What each rule lacks of its own cases: one that it finds and one that it does not. A case is one host,
-    so a rule about several has none."""
+    """What each rule lacks of its own cases: one that it finds and one that it does not."""
     found = {case.rule for case in cases if case.rule in (*case.expect, *case.history)}
     missed = {case.rule for case in cases if case.rule in case.misses}
     for rule in rules:
         lacks = [word for word, ids in (("expect", found), ("not", missed)) if rule.id not in ids]
-        if lacks and not isinstance(rule.match, FleetMatch):
+        if lacks:
             yield f"{rule.id}: no case of its own has it under {' or '.join(lacks)}"
 
 
@@ -114,8 +127,7 @@ def render_message(message: Message, shape: Shape, os: OS | None = None) -> str:
             )
 
 
-def _unlike(case: Case, active: Sequence[Finding], history: Sequence[str]) -> Iterator[str]:
-    fired = [finding.rule for finding in active]
+def _unlike(case: Case, fired: Sequence[str], history: Sequence[str]) -> Iterator[str]:
     for rule in case.expect:
         if rule not in fired:
             state = "found it as history only" if rule in history else "did not find it"

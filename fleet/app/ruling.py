@@ -86,8 +86,9 @@ class Rulings:
         return self.of_visit(visit, result.host)
 
     def of_fleet(self, results: Iterable[HostResult]) -> tuple[FleetFinding, ...]:
-        """What the hosts of a run share, from all its results."""
-        return self._fleet.findings(results)
+        """What the hosts of a run share, from all its results as they are stored: a run keeps nothing in mind
+        for it."""
+        return self._fleet.findings((result.host.name, result.traits) for result in results)
 
     def warnings(self, results: Iterable[HostResult], on: date) -> tuple[str, ...]:
         """What is to be told at the end of a run of what operators accepted, from all its results."""

@@ -34,7 +34,7 @@ class Message:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Case ``number`` of the file ``path`` about ``rule``: text as it stands in a log, or one message; facts
-    with it or alone.
+    with it or alone. Or ``hosts``, each by its facts, for rules about what hosts share.
 
     ``log``: the log's name, "" of a text nobody can tell it of. ``expect``: rules that find it, now active.
     ``history``: rules that find it and it is over. ``misses``: rules that do not find it.
@@ -47,6 +47,7 @@ class Case:
     text: str = ""
     message: Message | None = None
     facts: tuple[Fact, ...] = ()
+    hosts: tuple[tuple[Fact, ...], ...] = ()
     log: str = "azcmagent"
     os: OS | None = None
     expect: tuple[str, ...] = ()

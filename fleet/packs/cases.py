@@ -21,7 +21,7 @@ from fleet.packs.rules import LOGS, one_of, word, words
 OTHER_LOG = "other"
 """Stands in a case for a text that nobody can tell of which log it is."""
 
-_WHAT = frozenset({"text", "message", "facts"})
+_WHAT = frozenset({"text", "message", "facts", "hosts"})
 _OF_MESSAGE = frozenset({"fields", "level", "command", "shapes"})
 _EXPECTED = ("expect", "history", "not")
 _KEYS = _WHAT | _OF_MESSAGE | frozenset({"log", "os", *_EXPECTED})
@@ -74,9 +74,12 @@ class _Reader:
                 yield case
 
     def _case(self, node: yaml.Node, entry: dict[str, yaml.Node], number: int) -> Case:
-        told = [key for key in ("text", "message") if key in entry]
-        if len(told) == 2 or not _WHAT & entry.keys():
-            self.document.complain(node, "a text or a message is needed, facts with it or alone", "text")
+        told = [key for key in ("text", "message", "hosts") if key in entry]
+        if len(told) > 1 or not _WHAT & entry.keys():
+            text = "a text or a message is needed, facts with it or alone, or hosts, each by its facts"
+            self.document.complain(node, text, "text")
+        if "hosts" in entry and {"facts", "log"} & entry.keys():
+            self.document.complain(node, "hosts are told alone, each by its facts", "hosts")
         if not told and "log" in entry:
             self.document.complain(entry["log"], "facts are of no log", "log")
         log = one_of(self.document, entry["log"], (*LOGS, OTHER_LOG)) if "log" in entry else "azcmagent"
@@ -92,6 +95,7 @@ class _Reader:
             text=self.document.text(entry.get("text")),
             message=self._message(node, entry),
             facts=tuple(self._facts(entry.get("facts"))),
+            hosts=tuple(tuple(self._facts(host)) for host in self.document.sequence(entry.get("hosts"))),
             log="" if log == OTHER_LOG else log,
             os=word(self.document, entry.get("os"), OS),
             expect=expect,

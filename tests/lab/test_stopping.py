@@ -27,7 +27,7 @@ from tests.lab.program import Call
 from tests.lab.soak import DoneCounter
 
 HOSTS = 100
-REPORTS = {"hosts.csv", "findings.csv", "report.html", "report.json"}
+REPORTS = {"hosts.csv", "findings.csv", "fleet_findings.csv", "report.html", "report.json"}
 MOMENTS = Random(SEED)
 """Of signals: how many hosts are done when it is sent."""
 # A host that answers and one that never does.

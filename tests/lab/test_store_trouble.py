@@ -52,7 +52,7 @@ def require_next(lab: Lab, folder: Path, url: str) -> None:
     folder.mkdir()
     assert start(lab, folder, url, "--limit", "well-00001").ended()[0] == 0
     assert len(results(url)) == 1
-    assert len(list((folder / "out").iterdir())) == 4
+    assert len(list((folder / "out").iterdir())) == 5
 
 
 def results(url: str) -> dict[str, HostResult]:

@@ -49,6 +49,10 @@ def _behind(proxy: str, count: int, rules: FleetRules, status: str = "Disconnect
     return [_host(f"{proxy}{n}", rules, config__proxy__url=proxy, agent__status=status) for n in range(count)]
 
 
+def _found(rules: FleetRules, results: Sequence[HostResult]) -> tuple[FleetFinding, ...]:
+    return rules.findings((result.host.name, result.traits) for result in results)
+
+
 def _told(found: Sequence[FleetFinding]) -> list[tuple[str, str, tuple[str, ...]]]:
     return [(finding.rule, finding.value, finding.hosts) for finding in found]
 
@@ -56,7 +60,7 @@ def _told(found: Sequence[FleetFinding]) -> list[tuple[str, str, tuple[str, ...]
 def test_so_many_hosts_with_one_value_are_a_finding_in_the_rules_words() -> None:
     rules = _rules(RULE)
     few, many = _behind("a", 2, rules), _behind("b", 3, rules)
-    assert rules.findings([*few, *many]) == (
+    assert _found(rules, [*few, *many]) == (
         FleetFinding(
             rule="one-proxy",
             rule_version=4,
@@ -75,13 +79,13 @@ def test_only_hosts_that_the_rule_is_for_count() -> None:
     well = _behind("a", 5, rules, status="Connected")
     unknown = [_host(f"x{n}", rules, config__proxy__url="a") for n in range(5)]
     without = [_host(f"y{n}", rules, agent__status="Disconnected") for n in range(5)]
-    assert rules.findings([*well, *unknown, *without, *_behind("a", 2, rules)]) == ()
+    assert _found(rules, [*well, *unknown, *without, *_behind("a", 2, rules)]) == ()
 
 
 def test_the_worst_come_first_then_what_most_hosts_share() -> None:
     worse = replace(RULE, id="z", severity=Severity.ERROR, match=replace(RULE.match, where=""))  # type: ignore[arg-type]
     rules = _rules(RULE, worse)
-    found = rules.findings([*_behind("a", 3, rules), *_behind("b", 4, rules)])
+    found = _found(rules, [*_behind("a", 3, rules), *_behind("b", 4, rules)])
     assert [(rule, value) for rule, value, _ in _told(found)] == [
         ("z", "b"),
         ("z", "a"),
@@ -103,19 +107,19 @@ def test_hosts_with_one_id_are_told_and_others_not(fact: str) -> None:
     hosts = [
         _host(f"web{n}", SHIPPED, **{fact: value}) for n, value in enumerate(("AB-1", "cd-2", "ab-1", ""))
     ]
-    found = SHIPPED.findings(hosts)
+    found = _found(SHIPPED, hosts)
     assert _told(found) == [(rule, "ab-1", ("web0", "web2"))]
     assert "ab-1" in found[0].cause
     assert found[0].title.startswith("2 hosts ")
     assert "azcmagent disconnect --force-local-only" in found[0].remediation
-    assert SHIPPED.findings(hosts[:2]) == ()
+    assert _found(SHIPPED, hosts[:2]) == ()
 
 
 def test_one_host_key_on_ten_hosts_is_told_and_on_nine_not() -> None:
     hosts = [_host(f"web{n}", SHIPPED, host__key_sha256="SHA256:a") for n in range(10)]
-    ((rule, value, names),) = _told(SHIPPED.findings(hosts))
+    ((rule, value, names),) = _told(_found(SHIPPED, hosts))
     assert (rule, value, len(names)) == ("shared-host-key", "SHA256:a", 10)
-    assert SHIPPED.findings(hosts[1:]) == ()
+    assert _found(SHIPPED, hosts[1:]) == ()
 
 
 def test_a_rule_for_one_family_compares_none_of_the_other() -> None:
@@ -137,13 +141,13 @@ def test_what_hosts_share_decides_the_exit_code_as_a_host_does(
     severity: Severity, counts: dict[Word, int], code: ExitCode
 ) -> None:
     rules = _rules(replace(RULE, severity=severity))
-    fleet = rules.findings(_behind("a", 3, rules))
+    fleet = _found(rules, _behind("a", 3, rules))
     assert run_exit_code(counts, bugs=0, stopped=None, fleet=fleet) is code
     assert run_exit_code(counts, bugs=1, stopped=None, fleet=fleet) is ExitCode.BUG
 
 
 def test_nobody_shares_with_himself() -> None:
     rules = _rules(RULE)
-    (found,) = rules.findings(_behind("a", 3, rules))
+    (found,) = _found(rules, _behind("a", 3, rules))
     with pytest.raises(ValueError, match="shared by 1 hosts"):
         replace(found, hosts=("a0",))

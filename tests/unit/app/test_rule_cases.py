@@ -7,14 +7,14 @@ import pytest
 from fleet.app.rule_cases import CaseRun, CaseRunner, missing_cases, render_message
 from fleet.model.case import Case, Message, Shape
 from fleet.model.observation import Fact, Level
-from fleet.model.pack import LogMatch, Pack, Rule, StateMatch
+from fleet.model.pack import FleetMatch, LogMatch, Match, Pack, Rule, StateMatch
 from fleet.model.words import OS, Severity
 from fleet.parse.lines import parse_line
 
 WANT = 'Post "https://x/<a>&b": no'
 
 
-def rule(rule_id: str, match: LogMatch | StateMatch, *explains: str, generic: bool = False) -> Rule:
+def rule(rule_id: str, match: Match, *explains: str, generic: bool = False) -> Rule:
     return Rule(
         id=rule_id,
         family="own",
@@ -36,6 +36,8 @@ RULES = (
     rule("blocked", LogMatch(text=("proxy blocked",)), "gone"),
     rule("refused", LogMatch(text=("proxy refused",), logs=("himds",))),
     rule("gone", StateMatch(expression='agent.status == "gone"')),
+    rule("twins", FleetMatch(fact="agent.vm_id", hosts=2)),
+    rule("doubles", FleetMatch(fact="agent.resource_id", hosts=2)),
 )
 RUNNER = CaseRunner(Pack(name="test", items=(), rules=RULES, digest=""))
 CONNECT = 'level=info msg="Agent Command: connect"\n'
@@ -97,6 +99,20 @@ def test_a_generic_code_beside_a_matter_of_the_host_is_no_second_cause() -> None
     gone = (Fact(name="agent.status", value="gone"),)
     found = run(case("Exit Code: AZCM0042: words", facts=gone, expect=("gone",)))
     assert (set(found.active), found.faults) == ({"azcm0042", "gone"}, ())
+
+
+def test_hosts_are_compared_by_the_rules_about_what_they_share() -> None:
+    one, two = ((Fact(name="agent.vm_id", value=value),) for value in ("a", "b"))
+    assert run(case(hosts=(one, one, two), expect=("twins",))).faults == ()
+    assert run(case(hosts=(one, two), expect=("twins",))).faults == ("twins did not find it",)
+    assert run(case(hosts=(one, one), misses=("twins",))).faults == (
+        "twins found it, nothing is expected of it",
+    )
+    both = (*one, Fact(name="agent.resource_id", value="r"))
+    assert run(case(hosts=(both, both), expect=("twins",))).faults == ("doubles found it, too",)
+    assert run(case(hosts=(both, both), expect=("twins",), misses=("doubles",))).faults == (
+        "doubles found it, nothing is expected of it",
+    )
 
 
 def test_what_happened_again_is_history_and_active() -> None:
