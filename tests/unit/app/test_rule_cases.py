@@ -14,13 +14,15 @@ from fleet.parse.lines import parse_line
 WANT = 'Post "https://x/<a>&b": no'
 
 
-def rule(rule_id: str, match: Match, *explains: str, generic: bool = False) -> Rule:
+def rule(
+    rule_id: str, match: Match, *explains: str, generic: bool = False, severity: Severity = Severity.ERROR
+) -> Rule:
     return Rule(
         id=rule_id,
         family="own",
         version=1,
         title="t",
-        severity=Severity.ERROR,
+        severity=severity,
         cause="c",
         remediation=("r",),
         source="s",
@@ -35,6 +37,7 @@ RULES = (
     rule("azcm0042", LogMatch(code="AZCM0042"), generic=True),
     rule("blocked", LogMatch(text=("proxy blocked",)), "gone"),
     rule("refused", LogMatch(text=("proxy refused",), logs=("himds",))),
+    rule("noted", LogMatch(text=("proxy noted",)), severity=Severity.INFO),
     rule("gone", StateMatch(expression='agent.status == "gone"')),
     rule("twins", FleetMatch(fact="agent.vm_id", hosts=2)),
     rule("doubles", FleetMatch(fact="agent.resource_id", hosts=2)),
@@ -87,6 +90,10 @@ def test_two_causes_are_a_fault_unless_both_are_expected() -> None:
     (fault,) = run(case(text, log="himds", expect=("blocked",))).faults
     assert fault == "none of blocked, refused explains the others, so all of them would be the cause"
     assert run(case(text, log="himds", expect=("blocked", "refused"))).faults == ()
+
+
+def test_what_is_no_trouble_is_no_second_cause() -> None:
+    assert run(case("proxy blocked\nproxy noted", expect=("blocked",))).faults == ()
 
 
 def test_symptoms_and_generic_codes_may_stand_beside_a_cause() -> None:
