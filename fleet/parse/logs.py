@@ -119,7 +119,9 @@ def parse_log(source: str, data: bytes, anchors: Anchors, *, cut: bool = False) 
         if code not in (None, NO_ERROR) and (error := _error_before(data, max(began, read), start)):
             records.append(_record(number - data.count(b"\n", error[0], start), error[1], run))
         records.append(_record(number, line, run, code))
-        read = start + len(raw)
+        if code is not None or line.level is Level.ERROR:
+            # The next code looks no further back: an error there is a record, and no byte is looked at twice.
+            read = start + len(raw)
     if not segmenter.runs and data:
         segmenter.runs.append(_Run("", 1))
     first = (records[0].run or 0) if records else 0

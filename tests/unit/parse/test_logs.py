@@ -189,3 +189,21 @@ def test_any_bytes(data: bytes) -> None:
     log = parse_log("x", data, ANCHORS, cut=True)
     assert all(record.run is not None and record.run < len(log.runs) for record in log.records)
     assert all(1 <= record.line <= data.count(b"\n") + 1 for record in log.records)
+
+
+def test_the_error_before_a_code_is_a_record_also_with_a_marked_line_between() -> None:
+    lines = (
+        'level=debug msg="Agent Command: connect"',
+        'level=error msg="nobody marks this"',
+        'level=info msg="MARK"',
+        'level=info msg="Exit Code: AZCM0042: Failed"',
+        'level=info msg="Exit Code: AZCM0043: Failed"',
+    )
+    log = parse_log("x", "\n".join(lines).encode(), Anchors(["mark"]))
+    assert sorted((record.line, record.level, record.run) for record in log.records) == [
+        (1, Level.DEBUG, 0),
+        (2, Level.ERROR, 0),
+        (3, Level.INFO, 0),
+        (4, Level.INFO, 0),
+        (5, Level.INFO, 0),
+    ]
