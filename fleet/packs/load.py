@@ -37,7 +37,8 @@ def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date 
     items, mistakes = load_items(folder / "items.yaml")
     rules, found = _shipped(folder / "rules")
     mistakes += [*found, *_strangers(folder / "rules")]
-    ids = set(rules)
+    # Of a file with mistakes the id is known by its name.
+    ids = {path.stem for path in (folder / "rules").glob("*/*.yaml")}
     overrides: list[Override] = []
     for each in map(load_own, own):
         rules, changed, found = apply_own(each, rules)
@@ -48,8 +49,7 @@ def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date 
     mistakes += found
     releases, found = load_releases(folder / "releases.yaml")
     mistakes += found
-    if not mistakes:
-        mistakes += [*_contradictions(rules, ids), *_shared(rules, accepts)]
+    mistakes += [*_contradictions(rules, ids), *_shared(rules, accepts)]
     if mistakes:
         raise PackError(tuple(mistakes))
     held = tuple(written.rule for _, written in sorted(rules.items()))
@@ -137,7 +137,8 @@ def _rivals(rules: Mapping[str, Written]) -> Iterator[Mistake]:
 
 def _shared(rules: Mapping[str, Written], accepts: Sequence[Accept]) -> Iterator[Mistake]:
     for accept in accepts:
-        if isinstance(rules[accept.rule].rule.match, FleetMatch):
+        written = rules.get(accept.rule)
+        if written is not None and isinstance(written.rule.match, FleetMatch):
             text = (
                 f"{accept.rule} is found on no single host: {OVERRIDES} may disable it or make it less severe"
             )

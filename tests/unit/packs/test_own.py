@@ -128,6 +128,7 @@ def test_every_mistake_is_told_at_once_with_its_line(shipped: Path, own: Path) -
         own,
         first="Mine",
         wrong=RULE.format(id="wrong", title="W").replace("agent.installed", "agent.colour"),
+        vain=RULE.format(id="vain", title="V") + "explains: [wrong, nothing]\n",
         overrides=(
             "- {rule: nobody, disable: true, reason: r}\n"
             "- {rule: second, disable: true}\n"
@@ -145,6 +146,7 @@ def test_every_mistake_is_told_at_once_with_its_line(shipped: Path, own: Path) -
     for line, text in (
         (f"{own}/first.yaml:1", "id 'first' is that of another rule; overrides.yaml may say"),
         (f"{own}/wrong.yaml:5", "agent.colour"),
+        (f"{own}/vain.yaml:10", "explains 'nothing', which is no other rule"),
         (f"{own}/late.yml", "ends with .yaml"),
         (f"{path}:1", "there is no rule 'nobody' to change"),
         (f"{path}:2", "key 'reason' is missing"),
@@ -156,7 +158,7 @@ def test_every_mistake_is_told_at_once_with_its_line(shipped: Path, own: Path) -
         (f"{path}:8", "unknown key 'colour'"),
     ):
         assert any(each.startswith(f"{line}:") and text in each for each in told), (line, told)
-    assert len(told) == 11
+    assert len(told) == 12
 
 
 def test_one_rule_is_changed_once(shipped: Path, own: Path) -> None:
