@@ -141,7 +141,7 @@ def test_rules(folders: tuple[Path, ...], own: tuple[Path, ...]) -> int:
     for line in lacking:
         click.echo(clean(line))
     well = len(cases) - len({run.case.place for run in failed})
-    click.echo(f"{_counted(len(cases), 'case')}, {well} as expected")
+    click.echo(f"{_counted(len(cases), 'case')}, {well:,} as expected")
     return ExitCode.UNHEALTHY if failed or lacking else ExitCode.OK
 
 
