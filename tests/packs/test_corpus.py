@@ -1,7 +1,7 @@
 """Labelled excerpts of real logs in the folder ``FLEET_CORPUS`` names: broken ones found, well ones silent.
 
-The folder holds texts and ``labels.yaml``, a list of ``file``, ``active`` (yes or no) and ``expect`` (codes, or
-words of a documented message).
+The folder holds texts and ``labels.yaml``, a list of ``file``, ``active`` (yes or no) and ``expect`` (codes,
+or words of a documented message).
 """
 
 from __future__ import annotations
