@@ -263,10 +263,19 @@ def test_a_limit_that_selects_nothing_contacts_nobody(lab: Lab, tmp_path: Path) 
 
 def test_a_limit_takes_groups_and_node_sets(lab: Lab, tmp_path: Path) -> None:
     web = {host.name for host in lab.descriptions if host.group == "web"}
-    code, out, _ = start(lab, tmp_path, "--limit", "web,!web[03-05]").ended()
+    code, out, _ = start(lab, tmp_path, "--limit", "web,!web[03-05,08]").ended()
     assert code == 0
-    assert set(results(tmp_path)) == web - {"web03", "web04", "web05"}
-    assert f"All {len(web) - 3} hosts are healthy." in out
+    assert set(results(tmp_path)) == web - {"web03", "web04", "web05", "web08"}
+    assert f"All {len(web) - 4} hosts are healthy." in out
+
+
+def test_healthy_hosts_that_share_what_they_must_not_end_as_an_unwell_one_does(
+    lab: Lab, tmp_path: Path
+) -> None:
+    code, out, _ = start(lab, tmp_path, "--limit", "web[07-08]").ended()
+    assert code == 1
+    assert out.startswith("shared-resource-id 2 hosts are one machine in Azure, 2 hosts: web[07-08]\n")
+    assert "2 hosts: 2 healthy, 0 failing" in out
 
 
 def test_show_commands_prints_the_script_and_contacts_nobody(lab: Lab, tmp_path: Path) -> None:
