@@ -54,7 +54,8 @@ def _head(run: Run, result: HostResult, verdict: Verdict, digest: str) -> Iterat
     yield f"{clean(result.host.name)}  {verdict_words(verdict)}"
     seen = format_utc(result.started_at) or format_utc(run.started_at)
     yield f"{_INDENT}run {clean(run.id)}, {seen}, by the rules {digest[:12]}"
-    if run.pack_digest != digest:
+    # The same rules say another thing where a finding was accepted then, or is now.
+    if run.pack_digest != digest or result.verdict.word is not verdict.word:
         yield f"{_INDENT}then {verdict_words(result.verdict)}, by the rules {clean(run.pack_digest)[:12]}"
     yield from wrap(verdict.message, WIDTH, _INDENT)
 

@@ -59,12 +59,16 @@ def test_rules_that_nobody_could_tell_stand_by_the_fact_that_was_missing() -> No
     assert told.endswith(f"\nNot evaluated\n  {several}\n  {one}\n")
 
 
-def test_the_rules_of_then_are_named_only_where_they_were_others() -> None:
+def test_what_was_said_then_is_named_only_where_it_was_another_or_by_others() -> None:
     run = make_report([]).run
     result = make_result("db09", Word.HEALTHY)
     told = render_why(run, result, result.verdict, (), (), run.pack_digest, [SHARED])
     assert "then" not in told
     assert "Shared" not in told
+    now = make_result("db09", Word.FAILING, STOPPED).verdict
+    told = render_why(run, result, now, (STOPPED,), (), run.pack_digest)
+    assert told.startswith("db09  FAILING\n")
+    assert "  then HEALTHY, by the rules c0ffeec0ffee\n" in told
 
 
 @pytest.mark.parametrize("text", HOSTILE)
