@@ -11,7 +11,7 @@ from itertools import islice
 from fleet.classify.evidence import make_evidence
 from fleet.classify.explaining import Found, Scope, explain
 from fleet.classify.expressions import Expression, Facts, Missing
-from fleet.classify.matching import Groups, LogRules, Matched, is_often_enough
+from fleet.classify.matching import Groups, LogRules, Matched, applies, is_often_enough
 from fleet.classify.rank import rank
 from fleet.classify.support import support_facts
 from fleet.classify.survival import is_beating, state_of
@@ -76,7 +76,7 @@ class Classifier:
         drafts = list(self._log_drafts(observation, facts))
         unevaluated = []
         for rule, expression in self._states:
-            if not _applies(rule, observation):
+            if not applies(rule, observation.os):
                 continue
             told = expression.evaluate(facts)
             if isinstance(told, Missing):
@@ -117,13 +117,12 @@ class Classifier:
         self, log: Log, observation: Observation, version: str, beating: bool
     ) -> Iterator[tuple[Matched, _Hit]]:
         described: set[tuple[State, Scope]] = set()
-        reader = self._logs.read(log, version)
+        reader = self._logs.read(log, version, observation.os)
         for record in log.records:
             for matched in reader.matches(record):
-                if _applies(matched.rule, observation):
-                    hit = _hit(log, record, observation, matched.groups, beating)
-                    described.add((hit.state, hit.scope))
-                    yield matched, hit
+                hit = _hit(log, record, observation, matched.groups, beating)
+                described.add((hit.state, hit.scope))
+                yield matched, hit
         for record in log.records:
             if record.level is not Level.FATAL or record.code is not None:
                 continue
@@ -131,8 +130,7 @@ class Classifier:
             if (hit.state, hit.scope) in described:
                 continue
             for matched in reader.without_code(record):
-                if _applies(matched.rule, observation):
-                    yield matched, hit
+                yield matched, hit
 
     def _state_finding(
         self, rule: Rule, expression: Expression, observation: Observation, facts: Facts
@@ -189,10 +187,6 @@ class Classifier:
 def _hit(log: Log, record: LogRecord, observation: Observation, groups: Groups, beating: bool) -> _Hit:
     state, at = state_of(record, log, observation.agent, beating=beating)
     return _Hit(log=log, record=record, at=at, state=state, groups=groups)
-
-
-def _applies(rule: Rule, observation: Observation) -> bool:
-    return observation.os is None or observation.os in rule.platforms
 
 
 def _error_behind(hit: _Hit) -> Iterator[LogRecord]:

@@ -13,6 +13,7 @@ from fleet.classify.expressions import release_of
 from fleet.classify.patterns import Matcher, compile_pattern
 from fleet.model.observation import CommandRun, Log, LogRecord
 from fleet.model.pack import NO_CODE, UNKNOWN_CODE, Agents, LogMatch, Rule
+from fleet.model.words import OS
 from fleet.parse.anchors import derive_anchors
 from fleet.parse.observe import SERVICE_LOGS
 from fleet.parse.scan import AnchorIndex
@@ -63,10 +64,10 @@ class LogRules:
         self._index = AnchorIndex(self._by_anchor)
         self.anchors: tuple[str, ...] = tuple(sorted(wanted))
 
-    def read(self, log: Log, version: str) -> LogReader:
-        """A reader of that log. ``version``: the host's agent, where a command run does not name the one that
-        ran."""
-        return LogReader(self, log, version)
+    def read(self, log: Log, version: str, os: OS | None = None) -> LogReader:
+        """A reader of that log of a host of that family. ``version``: its agent, where a command run does not
+        name the one that ran."""
+        return LogReader(self, log, version, os)
 
     def of_code(self, code: str) -> Sequence[_Compiled]:
         """The rules for a code, those that say most first."""
@@ -88,8 +89,9 @@ class LogRules:
 class LogReader:
     """Matches the records of one log. What tries again logs the same again, so a text is looked at once."""
 
-    def __init__(self, rules: LogRules, log: Log, version: str) -> None:
+    def __init__(self, rules: LogRules, log: Log, version: str, os: OS | None) -> None:
         self._rules = rules
+        self._os = os
         self._log = log
         self._version = version
         self._said: dict[str, tuple[tuple[_Compiled, Groups], ...]] = {}
@@ -116,9 +118,11 @@ class LogReader:
                 yield Matched(rule=each.rule, groups=groups)
 
     def _is_placed(self, each: _Compiled, record: LogRecord) -> bool:
-        """Whether the record is of an agent, of a level, in a log, a command run and behind what the rule
-        asks for."""
+        """Whether the record is of a host, of an agent, of a level, in a log, a command run and behind what
+        the rule asks for."""
         match, run = each.match, _run_of(self._log, record)
+        if not applies(each.rule, self._os):
+            return False
         if not _holds_for(each.rule.agents, (run.agent_version if run else "") or self._version):
             return False
         if match.levels and record.level not in match.levels:
@@ -148,6 +152,11 @@ class LogReader:
 
     def _scope(self, record: LogRecord) -> int | None:
         return None if self._log.source in SERVICE_LOGS else record.run
+
+
+def applies(rule: Rule, os: OS | None) -> bool:
+    """Whether the rule is one for hosts of that family; of an unknown family it may be."""
+    return os is None or os in rule.platforms
 
 
 def is_often_enough(match: LogMatch, times: Sequence[datetime | None]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from fleet.classify.matching import LogRules, is_often_enough, log_name
 from fleet.model.observation import CommandRun, Level, Log, LogRecord, Outcome
 from fleet.model.pack import NO_CODE, UNKNOWN_CODE, Agents, LogMatch, Release, Rule
-from fleet.model.words import Severity
+from fleet.model.words import OS, Severity
 
 T0 = datetime(2026, 3, 1, 8, tzinfo=UTC)
 RULE = Rule(
@@ -158,3 +158,10 @@ def test_so_many_within_so_long(minutes: list[int | None], enough: bool) -> None
 
 def test_a_character_that_only_folds_to_an_anchor_is_found() -> None:
     assert matched(rule(text=("task failed",)), record=replace(RECORD, text="tas\u212a FAILED")) == ["r"]
+
+
+def test_of_a_code_only_rules_for_the_hosts_family_are_chosen_from() -> None:
+    windows = replace(TEXT, platforms=(OS.WINDOWS,))
+    rules = LogRules([windows, PLAIN])
+    chosen = {os: [found.rule.id for found in rules.read(LOG, "", os).matches(CODE)] for os in OS}
+    assert chosen == {OS.WINDOWS: ["words"], OS.LINUX: ["plain"]}

@@ -72,7 +72,7 @@ def test_a_whole_visit() -> None:
         "host.language_mode": "FullLanguage",
         "host.timezone": "+0100 W. Europe Standard Time",
         "host.uptime_s": "86400",
-        "space.C:.free_kb": "4096",
+        "space.C:.free_kb": "4194304",
         "space.C:.used_pct": "75",
         "service.himds.state": "running",
         "service.himds.start_mode": "auto",
