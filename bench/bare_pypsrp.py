@@ -22,7 +22,7 @@ def main(address: str, port: str, user: str, password: str, hosts: str, threads:
 
     def visit(number: int) -> None:
         with (
-            # NTLM by name, as fleet logs in: "negotiate" would look for a KDC first where Kerberos is installed.
+            # NTLM by name, as fleet logs in: "negotiate" would look for a KDC where Kerberos is installed.
             WSMan(address, port=int(port), ssl=False, auth="ntlm", username=user, password=password) as wsman,
             RunspacePool(wsman) as pool,
         ):

@@ -410,7 +410,7 @@ def test_version_and_settings() -> None:
     ("show", "known"),
     [
         (
-            b"Resource Name : Web01\nResource Group : RG\nSubscription ID : S\nVM ID : 6B-1\nStatus : x",
+            b"Resource Name : Web01\nResource Group : RG\nSubscription ID : S\nVM ID : 6B-1\nAgent Status : x",
             {"agent.vm_id": "6b-1", "agent.resource_id": "s/rg/web01"},
         ),
         (
