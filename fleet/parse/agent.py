@@ -14,6 +14,7 @@ from fleet.parse.text import clean, decode, parse_instant, to_utf8
 
 MAX_SHOW_BYTES = 1 << 20
 CONFIG_HEAD = b"Local Configuration Settings"
+VERSION_HEAD = b"azcmagent version"
 _MAX_VALUE = 1000
 _MAX_TOLD = 100
 # Go's zero time, in any form.
@@ -90,7 +91,7 @@ def parse_version(data: bytes) -> str:
 
 def find_version(data: bytes) -> str:
     """The version a text of any kind says that ``azcmagent version`` printed, "" when there is none."""
-    lines = _VERSION_LINE.findall(data) if b"azcmagent version" in data else []
+    lines = _VERSION_LINE.findall(data)
     return parse_version(lines[-1]) if lines else ""
 
 

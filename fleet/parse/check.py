@@ -15,7 +15,9 @@ NONE = "none"
 """Stands in a fact for an empty list of endpoints."""
 
 _ANSWER = re.compile(rb"\|[ \t]{0,40}reachable[ \t]{0,40}\||\"reachable\"", re.IGNORECASE)
-_NAMED = Marks((b"reachable",))
+ANSWERED = b"reachable"
+"""This is in every answer that ``parse_check`` finds, in any case."""
+_NAMED = Marks((ANSWERED,))
 _BEFORE = 4096
 _MAX_ANSWER = 262_144
 _MAX_LINE = 1000

@@ -11,7 +11,7 @@ from fleet.model.visit import Visit
 from fleet.model.words import OS
 from fleet.parse import agent as agents
 from fleet.parse import host as hosts
-from fleet.parse.check import check_facts
+from fleet.parse.check import ANSWERED, check_facts
 from fleet.parse.facts import (
     agent_facts,
     certificate_facts,
@@ -25,8 +25,9 @@ from fleet.parse.facts import (
 )
 from fleet.parse.logs import parse_log
 from fleet.parse.presence import answers, is_installed
-from fleet.parse.scan import Anchors
+from fleet.parse.scan import Anchors, Words
 from fleet.parse.services import (
+    LISTED,
     parse_get_service,
     parse_systemctl,
     service_state,
@@ -44,6 +45,8 @@ from fleet.parse.text import from_epoch, to_utf8
 
 SERVICE_LOGS = ("log.himds", "log.arcproxy", "log.gc_agent", "log.gc_ext")
 LOG_ITEMS = ("log.azcmagent", *SERVICE_LOGS, "agent.check")
+# What the parsers of a text by hand look for, so that a large one is searched once for all of them.
+_WORDS = Words((*LISTED, ANSWERED, agents.VERSION_HEAD, agents.CONFIG_HEAD))
 SHOW_ITEMS = ("agent.show", "agent.show-text")
 
 
@@ -99,7 +102,9 @@ def observe_texts(
     for path, raw in texts:
         shown = agents.find_show(raw)
         rest = shown.rest if shown else to_utf8(raw)
-        found = _by_role((*parse_systemctl(rest), *parse_get_service(rest)))
+        held = _WORDS.found(rest)
+        listed = parse_get_service(rest) if held.intersection(LISTED) else ()
+        found = _by_role((*parse_systemctl(rest), *listed))
         if shown:
             agent = shown.state
             unanswered += [Unanswered(item=path, why=shown.doubt)] if shown.doubt else ()
@@ -109,9 +114,11 @@ def observe_texts(
         elif _is_there(_himds(found)):
             facts.append(Fact(name="agent.installed", value="yes", source=path))
         services = _by_role((*found, *services))
-        facts += [*service_facts(found, path), *version_facts(rest, path)]
-        facts += config_facts(rest, path) if agents.CONFIG_HEAD in rest else ()
-        facts += check_facts(rest, path)
+        facts += service_facts(found, path)
+        facts += version_facts(rest, path) if agents.VERSION_HEAD in held else ()
+        has_config = agents.CONFIG_HEAD in held and agents.CONFIG_HEAD in rest
+        facts += config_facts(rest, path) if has_config else ()
+        facts += check_facts(rest, path) if ANSWERED in held else ()
         logs.append(parse_log(path, rest, anchors))
     return Observation(
         os=os,

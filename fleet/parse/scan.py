@@ -38,8 +38,9 @@ _BORDERS = (
 )
 _CASED = (b"FATA",)
 _MAX_MEM = 64 << 20
-# hs_scan takes no more than 4 GiB at once; what is found in a block is held until it is read.
+# What is found in a block is held until it is read. hs_scan takes no more than 4 GiB at once.
 _BLOCK = 1 << 20
+_SPAN = 1 << 30
 # So many hits that tell nothing new, and so far to go until one may: then it is cheaper to begin anew there.
 _IDLE_HITS = 32
 _IDLE_BYTES = 512
@@ -100,6 +101,25 @@ class Anchors(Marks):
         super().__init__((*_BORDERS, *map(_encoded, literals)), _CASED)
 
 
+class Words:
+    """Which of some words raw bytes hold, without regard to case: one search for all who look for one."""
+
+    __slots__ = ("_literals", "_words")
+
+    def __init__(self, words: Iterable[bytes]) -> None:
+        self._words = tuple(sorted(set(words)))
+        self._literals = _compiled(self._words, once=True)
+
+    def found(self, data: bytes) -> set[bytes]:
+        """Those that are in the bytes."""
+        met: set[bytes] = set()
+        view = memoryview(data)
+        reach = max(map(len, self._words)) - 1
+        for start in range(0, len(data), _SPAN - reach):
+            self._literals.scan(view[start : start + _SPAN], lambda number, *_: met.add(self._words[number]))
+        return met
+
+
 class AnchorIndex:
     """Which of many anchors a text holds. Immutable and safe to share."""
 
@@ -107,7 +127,7 @@ class AnchorIndex:
 
     def __init__(self, anchors: Iterable[str]) -> None:
         self._anchors = tuple(sorted({anchor for anchor in anchors if anchor}))
-        self._literals = _compiled(tuple(map(_encoded, self._anchors))) if self._anchors else None
+        self._literals = _compiled(tuple(map(_encoded, self._anchors)), once=True) if self._anchors else None
 
     def found(self, text: str) -> set[str]:
         """The anchors that are in the text when it is folded."""
@@ -123,9 +143,11 @@ class _Literals:
 
     __slots__ = ("_database", "_spare")
 
-    def __init__(self, folded: tuple[bytes, ...], cased: tuple[bytes, ...]) -> None:
+    def __init__(self, folded: tuple[bytes, ...], cased: tuple[bytes, ...], once: bool) -> None:
         literals = [*folded, *cased]
         flags = [hyperscan.HS_FLAG_CASELESS] * len(folded) + [0] * len(cased)
+        # A literal that was met is not looked for again.
+        flags = [flag | hyperscan.HS_FLAG_SINGLEMATCH for flag in flags] if once else flags
         self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
         self._database.compile(expressions=literals, flags=flags, literal=True)
         self._spare: list[hyperscan.Scratch] = []
@@ -152,8 +174,8 @@ def _encoded(literal: str) -> bytes:
 
 
 @lru_cache(maxsize=8)
-def _compiled(folded: tuple[bytes, ...], cased: tuple[bytes, ...] = ()) -> _Literals:
-    return _Literals(folded, cased)
+def _compiled(folded: tuple[bytes, ...], cased: tuple[bytes, ...] = (), once: bool = False) -> _Literals:
+    return _Literals(folded, cased, once)
 
 
 def part_around(start: int, place: int, end: int) -> tuple[int, int]:

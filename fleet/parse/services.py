@@ -21,11 +21,13 @@ ROLES = {
     "arcproxyd": "arcproxy",
     "arcproxy": "arcproxy",
 }
+LISTED = (b" himds ", b" gcarcservice ", b" extensionservice ", b" arcproxy ")
+"""One of these is in every row that ``parse_get_service`` finds, in any case."""
 _SHOWN = re.compile(r"^ +[^:()]{1,60}\(([A-Za-z]{2,40})\) *: *(\w+)$")
 _LISTED = re.compile(
     rb" {0,8}([A-Z][A-Za-z]{3,20}) +(himds|gcarcservice|extensionservice|arcproxy) +\S", re.IGNORECASE
 )
-_NAMED = Marks((b" himds ", b" gcarcservice ", b" extensionservice ", b" arcproxy "))
+_NAMED = Marks(LISTED)
 _ACTIVE_WORDS = ("active", "reloading", "inactive", "failed", "activating", "deactivating", "unknown")
 _STATES = {
     "active": "running",

@@ -17,7 +17,7 @@ from fleet.parse import scan
 from fleet.parse.anchors import NoAnchorError, derive_anchors
 from fleet.parse.lines import parse_line
 from fleet.parse.logs import parse_log
-from fleet.parse.scan import LONG_LINE, AnchorIndex, Anchors
+from fleet.parse.scan import LONG_LINE, AnchorIndex, Anchors, Words
 from fleet.parse.text import decode, uncoloured
 
 ANCHORS = Anchors(["no such host", "MARK", "tail"])
@@ -295,3 +295,16 @@ def _assert_superset(pattern: str, raw: bytes) -> None:
             assert start in places, (pattern, line)
             assert index.found(text), (pattern, text)
         start += len(line) + 1
+
+
+def test_words_are_told_that_bytes_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Words([b"reachable", b" himds ", b"Agent Status"])
+    assert words.found(b"x himds  REACHABLE reachable agent status") == {
+        b"reachable",
+        b" himds ",
+        b"Agent Status",
+    }
+    assert words.found(b"himds") == words.found(b"") == set()
+    monkeypatch.setattr(scan, "_SPAN", 16)
+    for place in range(40):
+        assert words.found(b"." * place + b"reachable" + b"." * 20) == {b"reachable"}
