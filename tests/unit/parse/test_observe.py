@@ -410,8 +410,10 @@ def test_version_and_settings() -> None:
     ("show", "known"),
     [
         (
-            b"Resource Name : Web01\nResource Group : RG\nSubscription ID : S\nVM ID : 6B-1\n"
-            b"Agent Status : x\n",
+            (
+                b"Resource Name : Web01\nResource Group : RG\nSubscription ID : S\nVM ID : 6B-1\n"
+                b"Agent Status : x\n"
+            ),
             {"agent.vm_id": "6b-1", "agent.resource_id": "s/rg/web01"},
         ),
         (
