@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from fleet.classify.expressions import release_of
 from fleet.classify.patterns import Matcher, compile_pattern
@@ -69,9 +69,10 @@ class LogRules:
         name the one that ran."""
         return LogReader(self, log, version, os)
 
-    def of_code(self, code: str) -> Sequence[_Compiled]:
-        """The rules for a code, those that say most first."""
-        return self._by_code.get(code, self._by_code.get(UNKNOWN_CODE, ()))
+    def of_code(self, code: str) -> Iterator[_Compiled]:
+        """The rules for a code, those that say most first, then those for codes without a rule: where none of
+        its own is for the host, its failure is told all the same."""
+        return chain(self._by_code.get(code, ()), self._by_code.get(UNKNOWN_CODE, ()))
 
     def without_code(self) -> Sequence[_Compiled]:
         """The rules for a failure that nothing else describes."""

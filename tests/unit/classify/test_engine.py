@@ -23,7 +23,7 @@ from fleet.model.observation import (
     Observation,
     Outcome,
 )
-from fleet.model.pack import NO_CODE, LogMatch, Pack, Rule, StateMatch, Variant
+from fleet.model.pack import NO_CODE, UNKNOWN_CODE, LogMatch, Pack, Rule, StateMatch, Variant
 from fleet.model.words import OS, Severity, State
 from fleet.packs.load import load_pack
 
@@ -224,6 +224,17 @@ def test_a_rule_for_one_system_is_silent_on_another() -> None:
     log = Log(source="x", records=(record(1),))
     on = {os: Classifier(pack).classify(Observation(os=os, logs=(log,))).findings for os in (*OS, None)}
     assert [len(on[os]) for os in (OS.WINDOWS, OS.LINUX, None)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("platforms", [(OS.WINDOWS,), tuple(OS)])
+def test_a_code_whose_rule_is_for_another_system_is_told_as_one_without_a_rule(
+    platforms: tuple[OS, ...],
+) -> None:
+    unknown = replace(CODE, id="unknown", code=None, match=LogMatch(code=UNKNOWN_CODE))
+    pack = replace(PACK, rules=(replace(CODE, platforms=platforms), unknown))
+    log = Log(source="log.azcmagent", records=(record(1, "Exit Code: AZCM0042", code="AZCM0042"),))
+    found = Classifier(pack).classify(Observation(os=OS.LINUX, logs=(log,))).findings
+    assert [f.rule for f in found] == ["azcm0042" if OS.LINUX in platforms else "unknown"]
 
 
 def test_state_findings_name_fact_and_value() -> None:
