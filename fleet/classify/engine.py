@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -55,6 +55,9 @@ class _Hit:
         return self.log.source, self.record.run, line
 
 
+_Hits = defaultdict[tuple[str, State], list[_Hit]]
+
+
 class Classifier:
     """A pack's rules, compiled once for any number of observations. Safe to share between threads."""
 
@@ -95,42 +98,37 @@ class Classifier:
         return support_facts(version, self._releases, observation.at)
 
     def _log_drafts(self, observation: Observation, facts: Facts) -> Iterator[tuple[Found, Finding]]:
-        hits: defaultdict[tuple[str, State], list[_Hit]] = defaultdict(list)
         rules: dict[str, Rule] = {}
-        version = facts.text("agent.version") or ""
-        beating = is_beating(facts)
-        for log in observation.logs:
-            for matched, hit in self._matched(log, observation, version, beating):
+        for (rule, state), found in self._hits(observation, facts, rules).items():
+            draft = Found(rule=rules[rule], state=state, scopes=frozenset(hit.scope for hit in found))
+            yield draft, self._log_finding(rules[rule], state, found, observation, facts)
+
+    def _hits(self, observation: Observation, facts: Facts, rules: dict[str, Rule]) -> _Hits:
+        """What each rule matched, if often enough; ``rules`` gets them by id. What is fatal and
+        then described by none goes to the rules for that."""
+        version, beating = facts.text("agent.version") or "", is_beating(facts)
+        readers = [(log, self._logs.read(log, version, observation.os)) for log in observation.logs]
+        hits: _Hits = defaultdict(list)
+
+        def note(log: Log, record: LogRecord, found: Iterable[Matched]) -> None:
+            for matched in found:
+                hit = _hit(log, record, observation, matched.groups, beating)
                 rules[matched.rule.id] = matched.rule
                 hits[matched.rule.id, hit.state].append(hit)
-        for (rule_id, state), found in hits.items():
-            rule = rules[rule_id]
-            if isinstance(rule.match, LogMatch) and not is_often_enough(
-                rule.match, [hit.at for hit in found]
-            ):
-                continue
-            scopes = frozenset(hit.scope for hit in found)
-            draft = Found(rule=rule, state=state, scopes=scopes)
-            yield draft, self._log_finding(rule, state, found, observation, facts)
 
-    def _matched(
-        self, log: Log, observation: Observation, version: str, beating: bool
-    ) -> Iterator[tuple[Matched, _Hit]]:
-        described: set[tuple[State, Scope]] = set()
-        reader = self._logs.read(log, version, observation.os)
-        for record in log.records:
-            for matched in reader.matches(record):
-                hit = _hit(log, record, observation, matched.groups, beating)
-                described.add((hit.state, hit.scope))
-                yield matched, hit
-        for record in log.records:
-            if record.level is not Level.FATAL or record.code is not None:
-                continue
-            hit = _hit(log, record, observation, {}, beating)
-            if (hit.state, hit.scope) in described:
-                continue
-            for matched in reader.without_code(record):
-                yield matched, hit
+        for log, reader in readers:
+            for record in log.records:
+                note(log, record, reader.matches(record))
+        _drop_seldom(hits, rules)
+        described = {(hit.state, hit.scope) for found in hits.values() for hit in found}
+        for log, reader in readers:
+            for record in log.records:
+                if record.level is Level.FATAL and record.code is None:
+                    hit = _hit(log, record, observation, {}, beating)
+                    if (hit.state, hit.scope) not in described:
+                        note(log, record, reader.without_code(record))
+        _drop_seldom(hits, rules)
+        return hits
 
     def _state_finding(
         self, rule: Rule, expression: Expression, observation: Observation, facts: Facts
@@ -182,6 +180,13 @@ class Classifier:
             evidence=tuple(evidence),
             parameters=words.parameters,
         )
+
+
+def _drop_seldom(hits: _Hits, rules: Mapping[str, Rule]) -> None:
+    for key, found in tuple(hits.items()):
+        match = rules[key[0]].match
+        if isinstance(match, LogMatch) and not is_often_enough(match, [hit.at for hit in found]):
+            del hits[key]
 
 
 def _hit(log: Log, record: LogRecord, observation: Observation, groups: Groups, beating: bool) -> _Hit:

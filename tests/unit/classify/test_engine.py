@@ -212,6 +212,14 @@ def test_in_a_commands_run_a_line_explains_how_it_ends() -> None:
     assert unnamed("log.azcmagent", record(1, minutes=8), FATAL, runs=runs) == []
 
 
+@pytest.mark.parametrize(("count", "named"), [(1, "blocked"), (2, "unnamed")])
+def test_what_a_rule_matches_too_seldom_it_does_not_describe(count: int, named: str) -> None:
+    often = replace(MESSAGE, match=LogMatch(text=("key store",), count=count))
+    log = Log(source="log.azcmagent", records=(FATAL,))
+    found = Classifier(replace(PACK, rules=(often, UNNAMED))).classify(Observation(logs=(log,))).findings
+    assert [f.rule for f in found] == [named]
+
+
 def test_a_rule_of_another_system_explains_nothing() -> None:
     pack = replace(PACK, rules=(replace(MESSAGE, platforms=(OS.WINDOWS,)), UNNAMED))
     log = Log(source="log.azcmagent", records=(record(1), FATAL))
