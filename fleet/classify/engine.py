@@ -114,7 +114,10 @@ class Classifier:
             for matched in found:
                 hit = _hit(log, record, observation, matched.groups, beating)
                 rules[matched.rule.id] = matched.rule
-                hits[matched.rule.id, hit.state].append(hit)
+                same = hits[matched.rule.id, hit.state]
+                # A long line is read in parts, and may say the same in two of them.
+                if not same or same[-1].log is not log or same[-1].record.line != hit.record.line:
+                    same.append(hit)
 
         for log, reader in readers:
             for record in log.records:

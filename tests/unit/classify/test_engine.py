@@ -77,6 +77,11 @@ def test_a_message_is_found_counted_and_timed() -> None:
     ]
 
 
+def test_a_line_that_is_read_in_parts_counts_once() -> None:
+    (finding,) = classify(record(2), record(2, "and host: Forbidden once more"), record(3))
+    assert (finding.count, [evidence.line for evidence in finding.evidence]) == (2, [2, 3])
+
+
 def test_the_newest_five_lines_are_the_evidence() -> None:
     (finding,) = classify(*(record(n, minutes=20 - n) for n in range(1, 10)))
     assert finding.count == 9
