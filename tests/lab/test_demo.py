@@ -21,6 +21,7 @@ _VARIES = {
     "inventory",
     "duration_s",
     "pack_digest",
+    "clock.skew_s",
     "script_sha256",
     "port",
     "clock_offset_s",
