@@ -41,13 +41,23 @@ def _causes(symptom: Found, found: Sequence[Found]) -> AbstractSet[str]:
         if other is symptom or other.state is not symptom.state or not _is_cause(other, symptom):
             continue
         if other.scopes and symptom.scopes:
-            if not other.scopes & symptom.scopes:
+            reached = _reached(other, symptom)
+            if not reached:
                 continue
-            covered |= other.scopes & symptom.scopes
+            covered |= reached
         else:
             is_covered = True
         ids.add(other.rule.id)
     return ids if is_covered or (symptom.scopes and covered == symptom.scopes) else frozenset()
+
+
+def _reached(cause: Found, symptom: Found) -> AbstractSet[Scope]:
+    """Where the cause explains the symptom: in its command run, and in all of a service's log if its rule
+    says so."""
+    if symptom.rule.id not in cause.rule.explains:
+        return cause.scopes & symptom.scopes
+    runs = {(source, run) for source, run, _ in cause.scopes}
+    return {scope for scope in symptom.scopes if scope[:2] in runs}
 
 
 def _is_cause(cause: Found, symptom: Found) -> bool:

@@ -65,6 +65,13 @@ def test_a_line_of_a_log_explains_a_state() -> None:
     assert told(found(STATE), found(explains(LOG, "state"), FIRST))["state"] == ("log",)
 
 
+def test_in_a_services_log_what_a_rule_names_is_explained_on_any_line() -> None:
+    early, late = ("log.himds", 0, 3), ("log.himds", 0, 9)
+    other = replace(LOG, id="other")
+    assert told(found(other, late), found(explains(LOG, "other"), early))["other"] == ("log",)
+    assert told(found(CODE, late), found(LOG, early))["code"] == ()
+
+
 def test_history_explains_nothing_that_holds_now() -> None:
     past = found(explains(LOG, "state"), FIRST, state=State.HISTORICAL)
     assert told(found(STATE), past)["state"] == ()
