@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 
 from cel_expr_python import cel
@@ -26,6 +27,15 @@ _TYPES = {
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[A-Za-z_][A-Za-z0-9_.]*')
 _ABSENT = re.compile(r'No value with name "([^"]+)"')
 _PLACE = re.compile(r"ERROR: <input>:\d+:(\d+): (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']+)'")
+_HINTS = (
+    ("'(double, int)'", "write 10.0 where the fact is a number"),
+    ("'(bool, string)'", "a fact that is yes or no stands alone: agent.installed, !agent.installed"),
+    ("token recognition error at: '= '", "two things are compared by =="),
+)
+_COMPARED = re.compile(
+    r"\b([a-z][a-z0-9_.]+)\s*(?:(<=?|>=?)|(?:==|!=|in\b)\s*(\[[^\]]*\]|\"[^\"]*\"|'[^']*'))"
+)
 _NO_CONTAINER = " (in container '')"
 _RELEASE = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
@@ -68,6 +78,7 @@ class Expression:
     __slots__ = ("_compiled", "shown")
 
     def __init__(self, text: str) -> None:
+        _refuse_vain(text)
         try:
             self._compiled = _compiled(text)
         except RuntimeError as exc:
@@ -154,7 +165,23 @@ def _environment() -> cel.Env:
     )
 
 
+def _refuse_vain(text: str) -> None:
+    """What CEL takes and what yet can never hold, or compares as nobody means it."""
+    for name, order, constant in _COMPARED.findall(text):
+        kind = FACTS[name].kind if name in FACTS else None
+        if order and kind is Kind.TEXT:
+            raise ExpressionError(f'{name} is a text: releases are compared by at_least({name}, "1.51")')
+        if kind is Kind.WORD and constant != constant.lower():
+            raise ExpressionError(f"{name} is a word in lower case, so it never is {constant}")
+
+
 def _told(message: str) -> str:
-    """CEL's own words without its drawing of the place."""
+    """CEL's own words without its drawing of the place, and what was perhaps meant."""
     found = _PLACE.search(message)
-    return f"{found[2].removesuffix(_NO_CONTAINER)} (character {found[1]})" if found else message
+    if not found:
+        return message
+    hints = [hint for words, hint in _HINTS if words in found[2]]
+    unknown = _UNDECLARED.search(found[2])
+    near = get_close_matches(unknown[1], FACTS, n=1) if unknown else []
+    hints += [f"did you mean {near[0]}?"] if near else []
+    return "; ".join((f"{found[2].removesuffix(_NO_CONTAINER)} (character {found[1]})", *hints))

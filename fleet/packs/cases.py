@@ -62,7 +62,11 @@ class _Reader:
     def cases(self) -> Iterator[Case]:
         path = self.document.path
         if path.suffix != ".yaml" or self._rule not in self._known:
-            self.document.complain(None, "a file of cases is named after its rule: RULE-ID.yaml")
+            self.document.complain(
+                None,
+                "a file of cases is named after its rule: RULE-ID.yaml; those of rules of your own lie in cases/ "
+                "beside them",
+            )
             return
         root = self.document.compose()
         fields = self.document.mapping(root, frozenset({"cases"})) if root else None

@@ -123,7 +123,8 @@ def _contradictions(rules: Mapping[str, Written], ids: AbstractSet[str]) -> Iter
 def _rivals(rules: Mapping[str, Written]) -> Iterator[Mistake]:
     """Of rules for one code under the same conditions only the first would ever fire."""
     seen: defaultdict[tuple[LogMatch, Agents | None], list[Rule]] = defaultdict(list)
-    for _, written in sorted(rules.items()):
+    # Those of operators last: the mistake is told of theirs.
+    for written in sorted(rules.values(), key=lambda each: (SHIPPED not in each.path.parents, each.rule.id)):
         rule = written.rule
         if not isinstance(rule.match, LogMatch) or rule.match.code is None:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from fleet.errors import Mistake
@@ -111,7 +112,9 @@ def _wrong(change: Change, own: Own, before: Mapping[str, Written], changed: set
     if change.rule in changed:
         return f"{change.rule} is changed by an entry above already"
     if change.rule not in before:
-        return f"there is no rule {change.rule!r} to change, or it is disabled"
+        near = get_close_matches(change.rule.lower(), before, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"there is no rule {change.rule!r} to change, or it is disabled{meant}"
     if change.is_replaced and change.rule not in own.ids:
         return f"no rule {change.rule} is in {own.folder} to replace it"
     if change.severity is before[change.rule].rule.severity:

@@ -22,7 +22,9 @@ from fleet.storage.lock import FileLock, RunLock, SessionLock
 BUSY_TIMEOUT_MS = 10_000
 """How long a writer waits for another one before it is told that the database is locked."""
 
-_ACCEPTED = "use sqlite:///PATH or postgresql://USER@HOST/NAME"
+_ACCEPTED = (
+    "use sqlite:///PATH, with a fourth slash where PATH begins with one, or postgresql://USER@HOST/NAME"
+)
 _BEGIN = "fleet_begin"
 _dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 

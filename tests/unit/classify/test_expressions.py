@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -101,3 +102,20 @@ def test_one_expression_serves_many_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         told = list(pool.map(tell, range(400)))
     assert told == [age > 100 for age in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "says"),
+    [
+        ('agent.status == "Connected"', "a word in lower case"),
+        ('agent.status in ["connected", "Expired"]', "a word in lower case"),
+        ('agent.version < "1.50"', "at_least(agent.version"),
+        ("clock.skew_s > 10", "write 10.0"),
+        ('agent.installed == "yes"', "!agent.installed"),
+        ('agent.status = "connected"', "compared by =="),
+        ('agent.stats == "connected"', "did you mean agent.status?"),
+    ],
+)
+def test_a_refusal_says_what_was_perhaps_meant(expression: str, says: str) -> None:
+    with pytest.raises(ExpressionError, match=re.escape(says)):
+        Expression(expression)
