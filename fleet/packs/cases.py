@@ -64,8 +64,8 @@ class _Reader:
         if path.suffix != ".yaml" or self._rule not in self._known:
             self.document.complain(
                 None,
-                "a file of cases is named after its rule: RULE-ID.yaml; those of rules of your own lie in cases/ "
-                "beside them",
+                "a file of cases is named after its rule: RULE-ID.yaml; those of rules of your own lie in "
+                "cases/ beside them",
             )
             return
         root = self.document.compose()
