@@ -42,7 +42,7 @@ def rules() -> None:
 
 
 @rules.command("list")
-@click.option("--family", help="Those of one family: network, identity ...")
+@click.option("--family", help="Those of one family, as network or identity.")
 @click.option(
     "--severity", type=click.Choice([word.value for word in Severity]), help="Those of one severity."
 )
@@ -73,7 +73,7 @@ def list_rules(family: str | None, severity: str | None, own: tuple[Path, ...]) 
     click.echo("\n".join(table(rows)))
 
 
-@rules.command("show")
+@rules.command("show", short_help="Say all about a RULE or an AZCM code.")
 @click.argument("rule")
 @RULES
 def show_rule(rule: str, own: tuple[Path, ...]) -> None:
@@ -94,7 +94,7 @@ def show_rule(rule: str, own: tuple[Path, ...]) -> None:
     click.echo("\n\n".join("\n".join(_shown(each, pack, width)) for each in found))
 
 
-@rules.command("check")
+@rules.command("check", short_help="Load the rules strictly and tell every mistake.")
 @click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @RULES
 def check_rules(folders: tuple[Path, ...], own: tuple[Path, ...]) -> None:
@@ -114,7 +114,7 @@ def check_rules(folders: tuple[Path, ...], own: tuple[Path, ...]) -> None:
     click.echo(f"{', '.join(told)}; no mistake\ndigest {pack.digest}")
 
 
-@rules.command("test")
+@rules.command("test", short_help="Run the cases of rules.")
 @click.argument("folders", metavar="[DIR]...", nargs=-1, type=click.Path(path_type=Path))
 @RULES
 def test_rules(folders: tuple[Path, ...], own: tuple[Path, ...]) -> int:

@@ -208,7 +208,7 @@ def test_a_signal_while_reports_are_written_is_130_with_all_of_them(
     monkeypatch.setattr(HtmlWriter, "files", signalled)
     done = fleet("collect", here, "--db", db, "--out", tmp_path / "out")
     assert done.code == newest(db).exit_code == 130
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert len(list((tmp_path / "out").iterdir())) == 5
     assert "1 host:" in done.out
 
 

@@ -87,7 +87,7 @@ def test_every_command_has_help_with_an_example_and_nothing_cut(
     done = fleet(*words.split(), "--help")
     assert done.code == 0
     assert f"Example:\n    fleet {words.split()[0]}" in done.out
-    assert "..." not in done.out.replace("[ARGS]...", "").replace("PATHS...", "")
+    assert "..." not in done.out.replace("[ARGS]...", "").replace("PATHS...", "").replace("[DIR]...", "")
 
 
 @pytest.mark.parametrize(("words", "command"), commands(), ids=str)
