@@ -12,7 +12,7 @@ from fleet.collect.jea import JeaFile, install_commands, jea_files
 from fleet.collect.plan import plan_visit, script, sudoers
 from fleet.errors import SettingsError
 from fleet.model.words import OS, CheckMode
-from fleet.packs.load import load_pack
+from fleet.packs.load import load_shipped_items
 
 
 @click.group()
@@ -36,7 +36,7 @@ def print_sudoers(user: str) -> None:
     """
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", user):
         raise SettingsError("--user takes a login name of letters, digits, '_', '.' and '-'")
-    click.echo(sudoers(plan_visit(load_pack().items, CheckMode.AUTO).items, user), nl=False)
+    click.echo(sudoers(plan_visit(load_shipped_items(), CheckMode.AUTO).items, user), nl=False)
 
 
 @privileges.command("jea", short_help="Print the JEA endpoint of Windows hosts.")
@@ -51,7 +51,7 @@ def print_jea(group: str, folder: Path | None) -> None:
     Example:
       fleet privileges jea --group 'CORP\\Fleet Readers' --folder FleetVisit
     """
-    items = load_pack().items
+    items = load_shipped_items()
     plans = (plan_visit(items, check, OS.WINDOWS) for check in (CheckMode.AUTO, CheckMode.ALWAYS))
     words = dict.fromkeys(word for plan in plans for word in plan.words)
     try:

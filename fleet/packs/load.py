@@ -23,6 +23,14 @@ from fleet.packs.rules import load_rule
 SHIPPED = Path(__file__).parent / "azcmagent"
 
 
+def load_shipped_items() -> tuple[Item, ...]:
+    """What the pack that ships with fleet reads, without its rules. Raises PackError."""
+    items, mistakes = load_items(SHIPPED / "items.yaml")
+    if mistakes:
+        raise PackError(tuple(mistakes))
+    return items
+
+
 def load_pack(folder: Path | None = None, own: Sequence[Path] = (), today: date | None = None) -> Pack:
     """The pack of that folder (``items.yaml`` and ``rules/FAMILY/ID.yaml``; None: the one that ships with
     fleet), with what the folders ``own`` add to its rules and change of them, one after the other.

@@ -23,22 +23,14 @@ from fleet.model.observation import (
     Observation,
     Outcome,
 )
-from fleet.model.pack import NO_CODE, UNKNOWN_CODE, LogMatch, Pack, Rule, StateMatch, Variant
-from fleet.model.words import OS, Severity, State
+from fleet.model.pack import NO_CODE, UNKNOWN_CODE, LogMatch, Pack, StateMatch, Variant
+from fleet.model.words import OS, State
 from fleet.packs.load import load_pack
+from tests.rules import LOG_RULE
 
 T0 = datetime(2026, 3, 1, 8, tzinfo=UTC)
-MESSAGE = Rule(
-    id="blocked",
-    version=3,
-    title="Blocked",
-    severity=Severity.ERROR,
-    cause="c",
-    remediation=("r",),
-    source="s",
-    link="https://example.com/",
-    family="f",
-    match=LogMatch(text=(r"host\S* forbidden",)),
+MESSAGE = replace(
+    LOG_RULE, id="blocked", version=3, title="Blocked", match=LogMatch(text=(r"host\S* forbidden",))
 )
 CODE = replace(MESSAGE, id="azcm0042", code="AZCM0042", match=LogMatch(code="AZCM0042"))
 STATE = replace(

@@ -10,28 +10,17 @@ import pytest
 from fleet.classify.matching import LogRules, is_often_enough, log_name
 from fleet.model.observation import CommandRun, Level, Log, LogRecord, Outcome
 from fleet.model.pack import NO_CODE, UNKNOWN_CODE, Agents, LogMatch, Release, Rule
-from fleet.model.words import OS, Severity
+from fleet.model.words import OS
+from tests.rules import LOG_RULE
 
 T0 = datetime(2026, 3, 1, 8, tzinfo=UTC)
-RULE = Rule(
-    id="r",
-    family="f",
-    version=1,
-    title="t",
-    severity=Severity.ERROR,
-    cause="c",
-    remediation=("r",),
-    source="s",
-    link="https://example.com/",
-    match=LogMatch(text=("forbidden",)),
-)
 RECORD = LogRecord(line=5, level=Level.ERROR, text="the proxy says FORBIDDEN", run=0)
 RUN = CommandRun(command="connect", first_line=1, outcome=Outcome.FAILURE)
 LOG = Log(source="log.azcmagent", records=(RECORD,), runs=(RUN,))
 
 
 def rule(rule_id: str = "r", agents: Agents | None = None, **match: object) -> Rule:
-    return replace(RULE, id=rule_id, agents=agents, match=LogMatch(**match))  # type: ignore[arg-type]
+    return replace(LOG_RULE, id=rule_id, agents=agents, match=LogMatch(**match))  # type: ignore[arg-type]
 
 
 def matched(*rules: Rule, record: LogRecord = RECORD, log: Log = LOG, version: str = "") -> list[str]:
