@@ -114,6 +114,8 @@ def _one_after_another(parts: Iterable[_Part]) -> _Part:
     return reduce(_then, joined, _EMPTY)
 
 
+# Rules have long parts in common, such as the names of endpoints.
+@lru_cache(maxsize=4096)
 def _then(left: _Part, right: _Part) -> _Part:
     exact = _joined(left.exact, right.exact)
     middle = _joined(left.suffix, right.prefix)
@@ -131,7 +133,8 @@ def _joined(left: _Texts | None, right: _Texts | None) -> _Texts | None:
     return frozenset(first + second for first in left for second in right)
 
 
-def _either(parts: list[_Part]) -> _Part:
+@lru_cache(maxsize=4096)
+def _either(parts: tuple[_Part, ...]) -> _Part:
     if len(parts) == 1:
         return parts[0]
     exacts = [part.exact for part in parts if part.exact is not None]
@@ -157,7 +160,7 @@ def _edge(sets: list[_Texts]) -> _Texts:
 def _repeated(part: _Part, least: int, most: int | None) -> _Part:
     if least == 0:
         optional = most == 1 and part.exact is not None
-        return _either([part, _EMPTY]) if optional else _EMPTY if most == 0 else _ANYTHING
+        return _either((part, _EMPTY)) if optional else _EMPTY if most == 0 else _ANYTHING
     copies = reduce(_then, [part] * min(least, _MAX_COPIES), _EMPTY)
     is_all = least == most and least <= _MAX_COPIES
     return copies if is_all else _Part(None, copies.prefix, copies.suffix, copies.best)
@@ -249,7 +252,7 @@ class _Reader:
         while self._is_at("|"):
             self._position += 1
             found.append(self._sequence())
-        return _either(found)
+        return _either(tuple(found))
 
     def _sequence(self) -> _Part:
         parts: list[_Part] = []
